@@ -1,0 +1,35 @@
+"""Stratified folds: every class spread evenly, the same for the same data and seed, copies of a picture kept together."""
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from common.errors import UserError
+from common.files import write_csv
+
+
+def assign_folds(table, num_folds, seed):
+    """int64 (N,) fold numbers 0..num_folds-1 for an index table (columns label, sha256).
+
+    Raises UserError when a class has fewer different pictures than there are folds.
+    """
+    if num_folds < 2:
+        raise UserError(f"num_folds={num_folds}: there must be at least 2 folds.")
+    distinct = table.drop_duplicates("sha256")
+    counts = distinct["label"].value_counts()
+    small = counts[counts < num_folds]
+    if len(small):
+        listed = ", ".join(f"{name} ({count})" for name, count in sorted(small.items()))
+        raise UserError(
+            f"{num_folds} folds need at least {num_folds} different pictures in every class; too few in: {listed}. "
+            "Add pictures, or use fewer folds (teacher.num_folds, student.num_folds)."
+        )
+    splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
+    fold_of = {}
+    for fold, (_, held_out) in enumerate(splitter.split(distinct, distinct["label"])):
+        fold_of.update(dict.fromkeys(distinct["sha256"].iloc[held_out], fold))
+    return table["sha256"].map(fold_of).to_numpy(np.int64)
+
+
+def write_folds(path, table, folds):
+    """Write folds.csv: path, fold."""
+    write_csv(path, table[["path"]].assign(fold=folds))

@@ -1,0 +1,5 @@
+"""Classifiers: a backbone, global average pooling and a head. `build_model` is the only entry point."""
+
+from models.classifier import Classifier, build_model
+
+__all__ = ["Classifier", "build_model"]

@@ -1,0 +1,68 @@
+"""The classifier that every script trains: backbone -> global average pool -> head."""
+
+from torch import nn
+
+from common.errors import UserError
+from models.backbones import BACKBONES
+from models.heads import HEADS
+
+
+def build_model(name, num_classes, *, head="linear", image_size=224, weights="none", dropout=0.2, bn_momentum=None):
+    """A `Classifier` with the backbone `name` and the head `head`, for square inputs of `image_size` pixels.
+
+    weights: `none` (random), `imagenet` (the library's cache, download or package) or the path of a local file.
+    bn_momentum: share of each new batch in the running BatchNorm statistics; None keeps the library's value.
+    Raises UserError for an unknown name and for weights that are missing or do not fit.
+    """
+    backbone = _lookup(BACKBONES, name, "backbone")(image_size=image_size, weights=weights)
+    model = Classifier(backbone, _lookup(HEADS, head, "head")(backbone.num_features, num_classes, dropout))
+    if bn_momentum is not None:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = bn_momentum
+    return model
+
+
+class Classifier(nn.Module):
+    """(B, 3, H, W) normalised float images -> (B, K) logits."""
+
+    def __init__(self, backbone, head):
+        super().__init__()
+        self.backbone = backbone
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = head
+        self._kept_in_eval = []
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+    def features(self, x):
+        """(B, 3, H, W) images -> (B, C) pooled features."""
+        return self.pool(self.backbone(x)).flatten(1)
+
+    def freeze(self, num_stages, *, batchnorm=False):
+        """Stop training the first `num_stages` stages of the backbone; with `batchnorm`, hold all its BatchNorm statistics too.
+
+        Frozen modules stay in eval mode whatever `train()` is told; nothing before the first trained stage
+        is recorded for the backward pass, so freezing saves its time and memory.
+        """
+        if not 0 <= num_stages <= len(self.backbone.stages):
+            raise UserError(f"frozen_stages={num_stages}: this backbone has {len(self.backbone.stages)} stages.")
+        frozen = self.backbone.stages[:num_stages]
+        frozen.requires_grad_(False)
+        self._kept_in_eval = list(frozen)
+        if batchnorm:
+            self._kept_in_eval += [m for m in self.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+        self.train(self.training)
+
+    def train(self, mode=True):
+        super().train(mode)
+        for module in self._kept_in_eval:
+            module.eval()
+        return self
+
+
+def _lookup(table, name, kind):
+    if name not in table:
+        raise UserError(f"unknown {kind} '{name}'. Known: {', '.join(table)}.")
+    return table[name]

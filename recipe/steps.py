@@ -1,0 +1,209 @@
+"""The steps of a training that teacher and student share, from config values to plain calls.
+
+`train` is a section of the config (`utils.config.TrainConfig`), `run` the session that the script started.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from common.errors import UserError
+from data.batches import EvalBatches, TrainBatches
+from data.dataset import open_dataset, shared_contents
+from data.features import FeatureBatches, cached_features
+from data.mixing import MIXINGS
+from data.samplers import BalanceClassSampler, ShuffleSampler
+from data.textiles import write_textiles
+from models import build_model
+from utils import distributed
+from utils.averaging import reestimate_batchnorm
+from utils.checkpoints import load_checkpoint, save_checkpoint
+from utils.config import as_plain
+from utils.engine import fit, predict
+from utils.losses import soft_cross_entropy
+from utils.optimizers import build_optimizer
+from utils.precision import Precision
+from utils.runlog import code_version, log
+from utils.schedules import constant, cosine
+
+
+def open_data(run, train):
+    """The pictures of `data.root` and, or None, of `data.val_root`, cached at the size that `train` asks for."""
+    data, size = run.config.data, train.resize or train.image_size
+    if size < train.image_size:
+        raise UserError(f"resize={train.resize} is smaller than image_size={train.image_size}; it is the size before the crop.")
+    if data.draw_textiles:
+        distributed.main_first(lambda: write_textiles(Path(data.root).parent, num_train=data.draw_textiles, seed=run.config.seed))
+    dataset = distributed.main_first(lambda: open_dataset(data.root, run.folder, size, classes=data.classes))
+    if data.val_root is None:
+        return dataset, None
+    validation = distributed.main_first(
+        lambda: open_dataset(data.val_root, run.folder, size, classes=dataset.classes, name="validation")
+    )
+    for ours, theirs in shared_contents(dataset, validation)[:5]:
+        log.info(f"warning: the validation picture {theirs!r} is also in the training data ({ours!r}): its accuracy is flattered")
+    return dataset, validation
+
+
+def new_model(train, num_classes, device):
+    """The model that `train` describes, its weights loaded, in channels-last memory on `device`."""
+    torch.manual_seed(0)  # replaced by the loop's own seeds; here it fixes the initial weights of the head
+    model = build_model(**model_arguments(train, num_classes), weights=train.weights)
+    return model.to(device, memory_format=torch.channels_last)
+
+
+def model_arguments(train, num_classes):
+    """The arguments of `build_model` that a checkpoint needs to be rebuilt."""
+    return {
+        "name": train.backbone,
+        "num_classes": num_classes,
+        "head": train.head,
+        "image_size": train.image_size,
+        "dropout": train.dropout,
+        "bn_momentum": train.bn_momentum,
+    }
+
+
+def load_model(path, device="cpu"):
+    """(model in eval mode, meta) of a checkpoint file."""
+    saved = load_checkpoint(path, device)
+    model = build_model(**saved["meta"]["model"])
+    model.load_state_dict(saved["model"])
+    return model.to(device, memory_format=torch.channels_last).eval(), saved["meta"]
+
+
+def checkpoint_meta(train, dataset):
+    """What every checkpoint says of itself."""
+    return {
+        "model": model_arguments(train, len(dataset.classes)),
+        "classes": list(dataset.classes),
+        "fingerprint": dataset.fingerprint,
+        "preprocessing": {
+            "image_size": train.image_size,
+            "resize": train.resize or train.image_size,
+            "mean": [train.mean] * 3,
+            "std": [train.std] * 3,
+        },
+        "config": as_plain(train),
+        "code_version": code_version(),
+    }
+
+
+def training_settings(run, train, dataset):
+    """What must not change when a training is resumed: its section of the config, the seed and the data."""
+    return {**as_plain(train), "seed": run.config.seed, "fingerprint": dataset.fingerprint, "classes": list(dataset.classes)}
+
+
+def make_train_batches(run, train, dataset, rows, targets, *, mixing=None):
+    """Augmented batches of the images number `rows`; `targets` (N, K) cover the whole data set."""
+    world, seed = distributed.world_size(), run.config.seed
+    if train.batch_size % world:
+        raise UserError(f"batch_size={train.batch_size} cannot be split over {world} processes evenly. Use a multiple of {world}.")
+    shard = {"seed": seed, "rank": distributed.rank(), "num_replicas": world}
+    if train.sampler == "balanced":
+        sampler = BalanceClassSampler(dataset.labels[rows], mode=train.sampler_mode, **shard)
+    else:
+        sampler = ShuffleSampler(len(rows), **shard)
+    mixing = mixing or train.mixing
+    if mixing not in MIXINGS:
+        raise UserError(f"unknown mixing '{mixing}'. Known: {', '.join(MIXINGS)}.")
+    return TrainBatches(
+        dataset.images,
+        targets,
+        sampler,
+        rows=rows,
+        batch_size=train.batch_size // world,
+        size=train.image_size,
+        mean=train.mean,
+        std=train.std,
+        augmentation=train.augmentation,
+        backend=train.augmentation_backend,
+        mixing=MIXINGS[mixing](train.mixing_alpha, train.mixing_prob),
+        seed=seed,
+        rank=distributed.rank(),
+        device=run.device,
+    )
+
+
+def predict_rows(run, train, model, dataset, rows, outputs=predict):
+    """What `outputs(model, batches, precision)` gives for the images number `rows`, each process a share: (len(rows), K)."""
+    share = np.asarray(rows)[distributed.rank() :: distributed.world_size()]
+    batches = EvalBatches(
+        dataset.images, share, batch_size=min(256, train.batch_size), size=train.image_size,
+        mean=train.mean, std=train.std, device=run.device,
+    )  # fmt: skip
+    return distributed.gather_rows(outputs(model, batches, Precision(train.precision, run.device)))
+
+
+def evaluator(run, train, dataset, rows):
+    """model -> (probs, labels) on the images number `rows`, for `fit`."""
+    return lambda model: (predict_rows(run, train, model, dataset, rows), dataset.labels[rows])
+
+
+def frozen_features(run, train, model, dataset, path):
+    """Pooled features (2, N, C) of the model's backbone as it was loaded, for the pictures and their mirror images.
+
+    They are the same for every fold, so they are computed once (by the main process) and kept at `path`.
+    """
+
+    def compute(view):
+        model.eval()
+        batches = EvalBatches(
+            dataset.images, np.arange(len(dataset)), batch_size=64, size=train.image_size,
+            mean=train.mean, std=train.std, device=run.device,
+        )  # fmt: skip
+        with torch.inference_mode():
+            return np.concatenate([model.features(x.flip(3) if view else x).cpu().numpy() for x in batches])
+
+    shape = (2, len(dataset), model.backbone.num_features)
+    return distributed.main_first(lambda: cached_features(path, compute, shape))
+
+
+def train_head(run, train, model, features, rows, targets, folder):
+    """The first, gentle stage: the head alone on the frozen backbone's `features` (V, N, C), `train.head_epochs` epochs."""
+    world = distributed.world_size()
+    sampler = ShuffleSampler(len(rows), seed=run.config.seed, rank=distributed.rank(), num_replicas=world)
+    batches = FeatureBatches(features, targets, sampler, rows=rows, batch_size=min(64, train.batch_size), seed=run.config.seed, device=run.device)
+    optimizer = build_optimizer(train.optimizer, [(model.head, 1.0)], lr=train.head_lr, weight_decay=train.weight_decay)
+    fit(
+        model.head, batches, optimizer, cosine(train.head_lr, train.head_epochs * len(batches)), epochs=train.head_epochs,
+        precision=Precision("fp32", run.device), loss_fn=soft_cross_entropy, seed=run.config.seed,
+        folder=folder, meta={}, last_name="head.pth",
+    )  # fmt: skip
+
+
+def train_model(run, train, model, batches, evaluate, folder, meta):
+    """All stages' main one: fine-tune or train from scratch with the recipe's schedule; returns the history."""
+    model.freeze(train.frozen_stages, batchnorm=train.frozen_batchnorm)
+    modules = [(model.backbone, train.backbone_lr_scale), (model.head, 1.0)]
+    optimizer = build_optimizer(train.optimizer, modules, lr=train.lr, weight_decay=train.weight_decay)
+    return fit(
+        model, batches, optimizer, cosine(train.lr, train.epochs * len(batches), train.warmup_steps), epochs=train.epochs,
+        precision=Precision(train.precision, run.device), loss_fn=soft_cross_entropy, seed=run.config.seed,
+        folder=folder, meta=meta, evaluate=evaluate,
+    )  # fmt: skip
+
+
+
+
+def train_final_epochs(run, train, batches, folder, meta):
+    """The second stage: `final_epochs` at the constant `final_lr` from the best checkpoint; returns the names of their files."""
+    model, _ = load_model(folder / "best.pth", run.device)
+    model.freeze(train.frozen_stages, batchnorm=train.frozen_batchnorm)
+    optimizer = build_optimizer(train.optimizer, [(model, 1.0)], lr=train.final_lr, weight_decay=train.weight_decay)
+    fit(
+        model, batches, optimizer, constant(train.final_lr), epochs=train.final_epochs,
+        precision=Precision(train.precision, run.device), loss_fn=soft_cross_entropy, seed=run.config.seed + 1,
+        folder=folder, meta=meta, last_name="final_last.pth", epoch_name="final_{}.pth",
+    )  # fmt: skip
+    return [f"final_{epoch + 1}.pth" for epoch in range(train.final_epochs)]
+
+
+def reestimate_statistics(run, batches, path):
+    """Give the checkpoint at `path` BatchNorm statistics of its own, from one epoch of training batches."""
+    model, meta = load_model(path, run.device)
+    reestimate_batchnorm(model, (images for images, _ in batches.epoch(0)))
+    if distributed.is_main():
+        save_checkpoint(path, model.state_dict(), meta)
+    distributed.barrier()

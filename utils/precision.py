@@ -1,0 +1,62 @@
+"""Numeric precision of training: native mixed precision, or NVIDIA apex where it is installed. One path for all."""
+
+import contextlib
+
+import torch
+
+from common.errors import UserError
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+class Precision:
+    """Autocast for the forward pass and, for fp16, a scaled backward pass."""
+
+    def __init__(self, mode, device):
+        self.mode = _resolve(mode, device)
+        self.device_type = device.type
+        self.dtype = DTYPES.get(self.mode, torch.float32)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.mode == "fp16")
+        self._amp = _import_apex() if self.mode == "apex" else None
+
+    def prepare(self, model, optimizer):
+        """Model and optimiser as apex wants them (O1); unchanged otherwise."""
+        return self._amp.initialize(model, optimizer, opt_level="O1", verbosity=0) if self._amp else (model, optimizer)
+
+    def autocast(self):
+        return torch.autocast(self.device_type, self.dtype, enabled=self.mode in ("bf16", "fp16"))
+
+    def step(self, loss, optimizer):
+        """Backward pass and optimiser step."""
+        scaled = self._amp.scale_loss(loss, optimizer) if self._amp else contextlib.nullcontext(self.scaler.scale(loss))
+        with scaled as scaled_loss:
+            scaled_loss.backward()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def state_dict(self):
+        return self._amp.state_dict() if self._amp else self.scaler.state_dict()
+
+    def load_state_dict(self, state):
+        (self._amp or self.scaler).load_state_dict(state)
+
+
+def _resolve(mode, device):
+    if mode == "auto":
+        if device.type != "cuda":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if mode in ("fp16", "apex") and device.type != "cuda":
+        raise UserError(f"precision='{mode}' needs a GPU. On a CPU use precision='auto', 'fp32' or 'bf16'.")
+    return mode
+
+
+def _import_apex():
+    try:
+        from apex import amp
+    except ImportError as error:
+        raise UserError(
+            "precision='apex' needs NVIDIA apex, built from github.com/NVIDIA/apex; the package 'apex' on PyPI is another "
+            "project. precision='auto' uses PyTorch's own mixed precision and needs nothing."
+        ) from error
+    return amp

@@ -44,7 +44,7 @@ def main(argv=None):
 
 
 def train_fold(run, dataset, validation, folds, fold):
-    """Train on all folds but one and predict that one, and the validation pictures where there are any, with the best checkpoint."""
+    """Train on all folds but one; its best checkpoint predicts that one, and the validation pictures where there are any."""
     train, folder = run.config.teacher, run.folder / "teacher" / f"fold{fold}"
     held_out, rows = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
     targets = smooth(one_hot(dataset.labels, len(dataset.classes)), train.label_smoothing)
@@ -80,7 +80,9 @@ def merge(run, dataset, validation, folds):
     if validation is not None:
         votes = [read_oof(folder / f"fold{k}" / "validation.csv", validation) for k in range(num_folds)]
         results["val_accuracy"] = accuracy(np.mean(votes, axis=0), validation.labels)
-        rows.append((f"validation, mean of {num_folds} models", f"{results['val_accuracy']:.4f}", folder / "fold*" / "validation.csv"))
+        rows.append(
+            (f"validation, mean of {num_folds} models", f"{results['val_accuracy']:.4f}", folder / "fold*" / "validation.csv")
+        )
     save_results(run.folder, "teacher", results)
     log.info(format_table([(*map(str, row),) for row in rows], ("teacher", "accuracy", "where")))
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data.folds import assign_folds
 from data.targets import blend_targets, harden, one_hot, read_oof, smooth
 from recipe import steps
 from utils import distributed, session
@@ -28,7 +27,7 @@ def main(argv=None):
 
     dataset, validation = steps.open_data(run, train)
     targets = soft_targets(run, dataset)
-    rows, (held_out_data, held_out) = split(run, dataset, validation)
+    rows, (held_out_data, held_out) = steps.student_split(run, dataset, validation)
     distributed.main_first(lambda: check_same_settings(folder, steps.training_settings(run, train, dataset)))
     evaluate = steps.evaluator(run, train, held_out_data, held_out)
 
@@ -52,14 +51,6 @@ def soft_targets(run, dataset):
         teacher = read_oof(train.oof or run.folder / "oof.csv", dataset)
         targets = blend_targets(targets, harden(teacher) if train.hard_oof else teacher, train.teacher_weight)
     return targets
-
-
-def split(run, dataset, validation):
-    """Rows to train on, and (data set, rows) held out: the validation pictures, or one fold where there are none."""
-    if validation is not None:
-        return np.arange(len(dataset)), (validation, np.arange(len(validation)))
-    folds = assign_folds(dataset.table, run.config.student.num_folds, run.config.seed)
-    return np.flatnonzero(folds != run.config.student.fold), (dataset, np.flatnonzero(folds == run.config.student.fold))
 
 
 def average_final_epochs(run, dataset, targets, evaluate):

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Something the user can mend. The message says what is wrong, where, and what to do; scripts print it without a stack trace."""
+    """Something the user can mend: the message says what is wrong, where, and the way out. Scripts print no stack trace."""

@@ -76,5 +76,8 @@ def _sync_folder(folder):
 
 def _as_user_error(error, path):
     if error.errno == errno.ENOSPC:
-        return UserError(f"{path}: no space left on the disk. Free some space or write elsewhere (--cfg-options work_dir=...), then run the same command again.")
+        return UserError(
+            f"{path}: no space left on the disk. Free some space or write elsewhere (--cfg-options work_dir=...), "
+            "then run the same command again."
+        )
     return UserError(f"{path}: cannot be written: {error.strerror or error}. Check that the folder exists and may be written to.")

@@ -1,21 +1,41 @@
-"""clothing-dataset-small on two CPU cores.
+"""clothing-dataset-small (3,068 training photographs, 10 classes) on two CPU cores: ImageNet teacher, student from scratch.
 
+    pip install -r requirements-airgapped.txt
+    git clone --depth 1 https://github.com/alexeygrigorev/clothing-dataset-small datasets/clothing-dataset-small
     python e4.py configs/clothing_cpu.py
     python m11.py configs/clothing_cpu.py
     python export_openvino.py runs/clothing_cpu
+
+Times and accuracies: docs/results.md.
 """
 
 name = "clothing_cpu"
-data = dict(root="datasets/clothing-dataset-small/train", val_root="datasets/clothing-dataset-small/validation")
-teacher = dict(
-    backbone="efficientnet_lite1",
-    image_size=240,
-    batch_size=32,
-    head_epochs=30,
-    frozen_stages=6,
-    frozen_batchnorm=True,
-    epochs=4,
-    lr=3e-4,
-    mixing="none",
+data = dict(
+    root="datasets/clothing-dataset-small/train",
+    val_root="datasets/clothing-dataset-small/validation",
 )
-student = dict(weights="none", image_size=112, resize=128, batch_size=32, epochs=100, augmentation="student_zoom")
+teacher = dict(
+    backbone="efficientnet_lite1",  # its ImageNet weights come as a Python package
+    image_size=240,  # the size it was pretrained at; smaller costs accuracy faster than it saves time
+    batch_size=32,
+    # A gentle start: 3,000 pictures are few for 4 million weights, so the head learns on frozen features first and
+    # only the last stages follow, at half its rate and with the pretrained BatchNorm statistics.
+    head_epochs=40,
+    head_lr=2e-3,
+    frozen_stages=5,
+    frozen_batchnorm=True,
+    epochs=2,
+    lr=5e-4,
+    backbone_lr_scale=0.5,
+    mixing="none",  # two epochs are too few for CutMix
+    flip_test=True,
+    precision="bf16",  # twice as fast as fp32 on CPUs with AVX512-BF16 or AMX; use fp32 on others
+)
+student = dict(
+    weights="none",
+    image_size=112,
+    resize=128,
+    batch_size=32,  # from scratch on few pictures, the number of steps counts
+    epochs=100,
+    augmentation="student_zoom",
+)

@@ -7,7 +7,7 @@ import numpy as np
 from common.errors import UserError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version on import
-import albumentations as A  # noqa: E402
+import albumentations as A
 
 
 def _teacher(size):

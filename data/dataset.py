@@ -131,7 +131,9 @@ def _decode_all(root, table, size, cache_path, folder, classes):
         if bad:
             raise _bad_files_error(root, folder, bad)
     width, height, digests = zip(*facts, strict=True)
-    return table.assign(width=width, height=height, sha256=digests)[["path", "label", "width", "height", "bytes", "mtime_ns", "sha256"]]
+    return table.assign(width=width, height=height, sha256=digests)[
+        ["path", "label", "width", "height", "bytes", "mtime_ns", "sha256"]
+    ]
 
 
 def _in_threads(work, num):
@@ -151,7 +153,10 @@ def _bad_files_error(root, folder, bad):
     write_text(report, "".join(f"{path!r}: {reason}\n" for path, reason in bad))
     lines = "\n".join(f"    {path!r}: {reason}" for path, reason in bad[:MAX_LISTED])
     more = f"\n    ... and {len(bad) - MAX_LISTED} more" if len(bad) > MAX_LISTED else ""
-    return UserError(f"{root}: {len(bad)} files cannot be used:\n{lines}{more}\nRepair or remove them (all are listed in {report}), then run again.")
+    return UserError(
+        f"{root}: {len(bad)} files cannot be used:\n{lines}{more}\n"
+        f"Repair or remove them (all are listed in {report}), then run again."
+    )
 
 
 def _check_disk_space(path, needed):
@@ -170,7 +175,9 @@ def _check_duplicates(root, table):
     clashes = [group for group in groups if group["label"].nunique() > 1]
     if clashes:
         lines = "\n".join("    " + " = ".join(map(repr, group["path"])) for group in clashes[:MAX_LISTED])
-        raise UserError(f"{root}: {len(clashes)} pictures lie in more than one class:\n{lines}\nKeep each in the class it belongs to.")
+        raise UserError(
+            f"{root}: {len(clashes)} pictures lie in more than one class:\n{lines}\nKeep each in the class it belongs to."
+        )
     if groups:
         example = " = ".join(map(repr, groups[0]["path"]))
         log.warning(f"{root}: {len(groups)} pictures are there more than once (such as {example}); copies share a fold")

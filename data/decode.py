@@ -25,7 +25,7 @@ def read_rgb(path):
 def decode_rgb(content):
     """uint8 (H, W, 3) RGB of an encoded picture.
 
-    Turned as its EXIF tag says, alpha laid over white, 16 bits scaled to 8, grey and CMYK converted; of an animation the first frame.
+    Turned as its EXIF tag says, alpha laid over white, 16 bits scaled to 8, grey and CMYK converted, animations cut to one frame.
     """
     if not content:
         raise UnreadableImage("empty file (0 bytes)")

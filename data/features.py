@@ -7,7 +7,7 @@ from common.files import atomic_path
 
 
 def cached_features(path, compute, shape):
-    """The float32 array (V, N, C) at `path`, read from disk piece by piece; written first by `compute(view) -> (N, C)` if missing."""
+    """The float32 array (V, N, C) at `path`, read piece by piece; first written by `compute(view) -> (N, C)` if missing."""
     if not path.is_file():
         with atomic_path(path) as temporary:
             features = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
@@ -34,4 +34,7 @@ class FeatureBatches:
         views = np.random.default_rng([self.seed, epoch]).integers(len(self.features), size=len(order))
         for start in range(0, len(order), self.batch_size):
             rows, view = order[start : start + self.batch_size], views[start : start + self.batch_size]
-            yield torch.from_numpy(self.features[view, rows]).to(self.device), self.targets[torch.from_numpy(rows)].to(self.device)
+            yield (
+                torch.from_numpy(self.features[view, rows]).to(self.device),
+                self.targets[torch.from_numpy(rows)].to(self.device),
+            )

@@ -12,7 +12,17 @@ from common.errors import UserError
 
 log = logging.getLogger("run")
 
-TEXT_SUFFIXES = {".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html"}  # notes and annotations among pictures
+TEXT_SUFFIXES = {
+    ".txt",
+    ".md",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".html",
+}  # notes and annotations among pictures
 JUNK = {"thumbs.db", "desktop.ini"}
 
 
@@ -37,7 +47,9 @@ def list_images(root, classes=None):
     table = pd.DataFrame(rows, columns=["path", "label", "bytes", "mtime_ns"])
     empty = [label for label in classes if label not in set(table["label"])]
     if empty:
-        raise UserError(f"{root}: no pictures in the class folder{'s' * (len(empty) > 1)} {', '.join(empty)}. Add some or remove the folder.")
+        raise UserError(
+            f"{root}: no pictures in the class folder{'s' * (len(empty) > 1)} {', '.join(empty)}. Add some or remove the folder."
+        )
     # Sorting by bytes is the same whatever the machine's language settings.
     return classes, table.sort_values("path", key=lambda column: column.map(os.fsencode), ignore_index=True)
 
@@ -67,14 +79,18 @@ def _class_folders(root, wanted):
         raise UserError(f"{root}: {what}. data.root must be a folder with one folder of pictures for each class.")
     found = sorted((p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=os.fsencode)
     if not found:
-        raise UserError(f"{root}: no class folders in it. Put the pictures of each class into a folder of its own: {root}/<class>/*.jpg")
+        raise UserError(
+            f"{root}: no class folders in it. Put the pictures of each class into a folder of its own: {root}/<class>/*.jpg"
+        )
     if wanted is None:
         wanted = tuple(found)
     for name in sorted(set(wanted) ^ set(found)):
         near = difflib.get_close_matches(name, set(wanted) ^ {name} if name in found else found, n=1)
         hint = f" (near: {near[0]})" if near else ""
         if name in found:
-            raise UserError(f"{root}: the folder '{name}' is not among the classes {', '.join(wanted)}{hint}. Rename or move it, or add it to data.classes.")
+            raise UserError(
+                f"{root}: the folder '{name}' is not among the classes {', '.join(wanted)}{hint}. Move it, or add it to data.classes."
+            )
         raise UserError(f"{root}: the class '{name}' has no folder{hint}. There are: {', '.join(found)}. Correct data.classes.")
     if len(wanted) < 2:
         raise UserError(f"{root}: only one class ('{wanted[0]}'). A classifier needs at least two class folders.")

@@ -32,7 +32,10 @@ def random_box(height, width, area_share, rng):
     """(top, bottom, left, right) of a box with the image's proportions around a uniform centre, cut at the border."""
     half_h, half_w = 0.5 * height * math.sqrt(area_share), 0.5 * width * math.sqrt(area_share)
     y, x = rng.uniform(0, height), rng.uniform(0, width)
-    edges = np.clip([round(y - half_h), round(y + half_h)], 0, height), np.clip([round(x - half_w), round(x + half_w)], 0, width)
+    edges = (
+        np.clip([round(y - half_h), round(y + half_h)], 0, height),
+        np.clip([round(x - half_w), round(x + half_w)], 0, width),
+    )
     return (*map(int, edges[0]), *map(int, edges[1]))
 
 

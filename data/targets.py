@@ -51,11 +51,16 @@ def merge_oof(parts, path, dataset):
     """
     missing = [str(part) for part in parts if not part.is_file()]
     if missing:
-        raise UserError(f"{missing[0]}: this fold is not trained yet ({len(missing)} of {len(parts)} are missing). Run e4.py without --merge, or with --fold.")
+        raise UserError(
+            f"{missing[0]}: this fold is not trained yet ({len(missing)} of {len(parts)} are missing).\n"
+            "Run e4.py without --merge, or with --fold."
+        )
     table = pd.concat([_read_table(part) for part in parts]).sort_values("path", key=lambda column: column.map(str.encode))
     notes = {str(read_json(part.with_suffix(".json"))) for part in parts}
     if len(notes) > 1:
-        raise UserError(f"{path.parent}: the folds were trained on different data sets. Delete the older ones and train them again.")
+        raise UserError(
+            f"{path.parent}: the folds were trained on different data sets. Delete the older ones and train them again."
+        )
     write_json(path.with_suffix(".json"), read_json(parts[0].with_suffix(".json")))
     write_csv(path, table)
     return read_oof(path, dataset)
@@ -76,7 +81,9 @@ def read_oof(path, dataset):
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no OOF table. Run e4.py first, give student.oof=FILE, or train without one: student.teacher_weight=0.")
+        raise UserError(
+            f"{path}: no OOF table. Run e4.py first, give student.oof=FILE, or train without one: student.teacher_weight=0."
+        )
     table = _read_table(path)
     _check_columns(path, table, dataset)
     _check_rows(path, table, dataset)
@@ -95,7 +102,8 @@ def _check_columns(path, table, dataset):
     found = [column.removeprefix("p_") for column in table.columns if column.startswith("p_")]
     if not {"path", "label"} <= set(table.columns) or sorted(found) != sorted(dataset.classes):
         raise UserError(
-            f"{path}: the class list differs: the table has {found}, the data {list(dataset.classes)}. Use the table made from this data."
+            f"{path}: the class list differs: the table has {found}, the data {list(dataset.classes)}. "
+            "Use the table made from this data."
         )
 
 
@@ -105,11 +113,18 @@ def _check_rows(path, table, dataset):
     extra = sorted(set(table["path"]) - set(dataset.paths))
     for rows, what in ((list(twice), "twice in the table"), (missing, "missing from the table"), (extra, "not in the data")):
         if rows:
-            raise UserError(f"{path}: another data set: {len(rows)} images are {what} (first: {rows[0]!r}). Run e4.py on this data.")
+            raise UserError(
+                f"{path}: another data set: {len(rows)} images are {what} (first: {rows[0]!r}). Run e4.py on this data."
+            )
     labels = table.set_index("path").loc[dataset.paths, "label"].to_numpy()
     moved = labels != dataset.table["label"].to_numpy()
     if moved.any():
-        raise UserError(f"{path}: another data set: {moved.sum()} images have another label there (first: {dataset.paths[int(np.argmax(moved))]!r}).")
+        raise UserError(
+            f"{path}: another data set: {moved.sum()} images have another label there "
+            f"(first: {dataset.paths[int(np.argmax(moved))]!r}). Run e4.py on this data."
+        )
     note = path.with_suffix(".json")
     if note.is_file() and read_json(note).get("fingerprint") != dataset.fingerprint:
-        raise UserError(f"{path}: the data set's fingerprint differs: pictures changed since the teacher saw them. Run e4.py again.")
+        raise UserError(
+            f"{path}: the data set's fingerprint differs: pictures changed since the teacher saw them. Run e4.py again."
+        )

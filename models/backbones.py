@@ -9,7 +9,7 @@ import torchvision
 from efficientnet_pytorch import EfficientNet
 from torch import nn
 
-from models.weights import load_backbone_weights, lite_package
+from models.weights import lite_package, load_backbone_weights
 
 
 class Backbone(nn.Module):

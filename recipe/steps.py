@@ -12,6 +12,7 @@ from common.errors import UserError
 from data.batches import EvalBatches, TrainBatches
 from data.dataset import open_dataset, shared_contents
 from data.features import FeatureBatches, cached_features
+from data.folds import assign_folds
 from data.mixing import MIXINGS
 from data.samplers import BalanceClassSampler, ShuffleSampler
 from data.textiles import write_textiles
@@ -44,6 +45,19 @@ def open_data(run, train):
     for ours, theirs in shared_contents(dataset, validation)[:5]:
         log.info(f"warning: the validation picture {theirs!r} is also in the training data ({ours!r}): its accuracy is flattered")
     return dataset, validation
+
+
+def student_split(run, dataset, validation):
+    """Rows to train on, and (data set, rows) held out: the validation pictures, or one fold where there are none."""
+    if validation is not None:
+        return np.arange(len(dataset)), (validation, np.arange(len(validation)))
+    folds = assign_folds(dataset.table, run.config.student.num_folds, run.config.seed)
+    return np.flatnonzero(folds != run.config.student.fold), (dataset, np.flatnonzero(folds == run.config.student.fold))
+
+
+def final_checkpoint(run):
+    """Name of the student that ships: the averaged one where there is a second stage."""
+    return "averaged" if run.config.student.final_epochs else "best"
 
 
 def new_model(train, num_classes, device):
@@ -126,14 +140,31 @@ def make_train_batches(run, train, dataset, rows, targets, *, mixing=None):
     )
 
 
-def predict_rows(run, train, model, dataset, rows, outputs=predict):
-    """What `outputs(model, batches, precision)` gives for the images number `rows`, each process a share: (len(rows), K)."""
+def predict_rows(run, train, model, dataset, rows):
+    """Probabilities (len(rows), K) of the images number `rows`, computed by all processes together.
+
+    With `train.flip_test` they are the mean of those for the picture and for its mirror image.
+    """
+    precision = Precision(train.precision, run.device)
     share = np.asarray(rows)[distributed.rank() :: distributed.world_size()]
-    batches = EvalBatches(
-        dataset.images, share, batch_size=min(256, train.batch_size), size=train.image_size,
-        mean=train.mean, std=train.std, device=run.device,
-    )  # fmt: skip
-    return distributed.gather_rows(outputs(model, batches, Precision(train.precision, run.device)))
+    batches = eval_batches(run, train, dataset, share)
+    probs = predict(model, batches, precision)
+    if train.flip_test:
+        probs = (probs + predict(model, (images.flip(3) for images in batches), precision)) / 2
+    return distributed.gather_rows(probs)
+
+
+def eval_batches(run, train, dataset, rows):
+    """Normalised, centre-cropped images number `rows`, in that order."""
+    return EvalBatches(
+        dataset.images,
+        rows,
+        batch_size=min(256, train.batch_size),
+        size=train.image_size,
+        mean=train.mean,
+        std=train.std,
+        device=run.device,
+    )
 
 
 def evaluator(run, train, dataset, rows):
@@ -149,12 +180,9 @@ def frozen_features(run, train, model, dataset, path):
 
     def compute(view):
         model.eval()
-        batches = EvalBatches(
-            dataset.images, np.arange(len(dataset)), batch_size=64, size=train.image_size,
-            mean=train.mean, std=train.std, device=run.device,
-        )  # fmt: skip
-        with torch.inference_mode():
-            return np.concatenate([model.features(x.flip(3) if view else x).cpu().numpy() for x in batches])
+        batches, precision = eval_batches(run, train, dataset, np.arange(len(dataset))), Precision(train.precision, run.device)
+        with torch.inference_mode(), precision.autocast():
+            return np.concatenate([model.features(x.flip(3) if view else x).float().cpu().numpy() for x in batches])
 
     shape = (2, len(dataset), model.backbone.num_features)
     return distributed.main_first(lambda: cached_features(path, compute, shape))
@@ -164,7 +192,9 @@ def train_head(run, train, model, features, rows, targets, folder):
     """The first, gentle stage: the head alone on the frozen backbone's `features` (V, N, C), `train.head_epochs` epochs."""
     world = distributed.world_size()
     sampler = ShuffleSampler(len(rows), seed=run.config.seed, rank=distributed.rank(), num_replicas=world)
-    batches = FeatureBatches(features, targets, sampler, rows=rows, batch_size=min(64, train.batch_size), seed=run.config.seed, device=run.device)
+    batches = FeatureBatches(
+        features, targets, sampler, rows=rows, batch_size=min(64, train.batch_size), seed=run.config.seed, device=run.device
+    )
     optimizer = build_optimizer(train.optimizer, [(model.head, 1.0)], lr=train.head_lr, weight_decay=train.weight_decay)
     fit(
         model.head, batches, optimizer, cosine(train.head_lr, train.head_epochs * len(batches)), epochs=train.head_epochs,
@@ -183,8 +213,6 @@ def train_model(run, train, model, batches, evaluate, folder, meta):
         precision=Precision(train.precision, run.device), loss_fn=soft_cross_entropy, seed=run.config.seed,
         folder=folder, meta=meta, evaluate=evaluate,
     )  # fmt: skip
-
-
 
 
 def train_final_epochs(run, train, batches, folder, meta):

@@ -19,4 +19,6 @@ def load_checkpoint(path, device="cpu"):
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such checkpoint. Run the script that trains it first.") from error
     except Exception as error:
-        raise UserError(f"{path}: not a checkpoint of this project, or damaged ({type(error).__name__}). Delete it and train again.") from error
+        raise UserError(
+            f"{path}: not a checkpoint of this project, or damaged ({type(error).__name__}). Delete it and train again."
+        ) from error

@@ -56,6 +56,7 @@ class TrainConfig:
     head_lr: float = 1e-3  # learning rate of those epochs
     frozen_stages: int = 0  # stages of the backbone, from the input, that stay as they were loaded
     frozen_batchnorm: bool = False  # keep the loaded BatchNorm statistics while fine-tuning
+    flip_test: bool = False  # predictions are the mean of a picture's and its mirror image's
     precision: Literal["auto", "bf16", "fp16", "fp32", "apex"] = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
 
 
@@ -87,15 +88,6 @@ class StudentConfig(TrainConfig):
 
 
 @dataclass(frozen=True)
-class ExportConfig:
-    checkpoint: Literal["averaged", "best"] = "averaged"
-    input: Literal["float", "uint8"] = "float"  # float: NCHW, normalised; uint8: raw NHWC pixels
-    color: Literal["rgb", "bgr"] = "rgb"  # channel order of uint8 pixels
-    dynamic_batch: bool = True
-    tolerance: float = 1e-4  # largest difference of probabilities from PyTorch that passes
-
-
-@dataclass(frozen=True)
 class RunConfig:
     name: str = "jishi"  # the run's folder below work_dir
     work_dir: str = "runs"
@@ -105,7 +97,6 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
-    export: ExportConfig = field(default_factory=ExportConfig)
 
     @property
     def folder(self):

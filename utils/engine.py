@@ -38,7 +38,9 @@ def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_fn, *, epo
         precision.step(loss, optimizer)
         loss_sum += loss.detach() * len(images)
         num_images += len(images)
-    loss_sum, num_images = distributed.sum_over_processes(torch.stack([loss_sum.double(), loss_sum.new_tensor(num_images).double()])).tolist()
+    loss_sum, num_images = distributed.sum_over_processes(
+        torch.stack([loss_sum.double(), loss_sum.new_tensor(num_images).double()])
+    ).tolist()
     if not math.isfinite(loss_sum):
         raise UserError(f"epoch {epoch + 1}: the loss is not finite. Lower the learning rate, or use precision='fp32'.")
     seconds = time.perf_counter() - start
@@ -102,7 +104,9 @@ def fit(
 def _for_processes(model):
     if not distributed.is_distributed():
         return model
-    return DistributedDataParallel(torch.nn.SyncBatchNorm.convert_sync_batchnorm(model) if next(model.parameters()).is_cuda else model)
+    return DistributedDataParallel(
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(model) if next(model.parameters()).is_cuda else model
+    )
 
 
 def _resume(path, model, optimizer, precision):

@@ -47,6 +47,15 @@ def start(parser, argv):
     return Session(config, config.folder, device, args)
 
 
+def reopen(folder):
+    """The session of a run folder that the training scripts left, on the CPU; for scripts that use what lies in it."""
+    folder = Path(folder)
+    if not (folder / "config.py").is_file():
+        raise UserError(f"{folder}: not a run folder (no config.py in it). Give the folder that m11.py wrote, such as runs/demo.")
+    start_logging(folder)
+    return Session(load_config(folder / "config.py"), folder, torch.device("cpu"), argparse.Namespace())
+
+
 def pick_device(name):
     """The torch device for `auto`, `cpu`, `cuda` or `cuda:N`; UserError for one that is not there."""
     if name == "auto":

@@ -1,0 +1,35 @@
+# Everything runs in .venv, made from requirements.txt by the first target that needs it.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: help demo test lint format clean-demo
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(STAMP)  ## the whole recipe on embedded data, minutes on two cores; leaves runs/demo
+	$(BIN)/python e4.py configs/demo.py
+	$(BIN)/python m11.py configs/demo.py
+	$(BIN)/python export_openvino.py runs/demo
+
+test: $(STAMP)  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## linter and formatter, checking only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## format all files
+	$(BIN)/ruff format .
+
+clean-demo:  ## remove runs/demo, so that the demo starts again
+	rm -rf runs/demo
+
+# The stamp appears only when pip has finished, so an interrupted installation is taken up again.
+$(STAMP): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	touch $@

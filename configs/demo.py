@@ -1,0 +1,22 @@
+"""Embedded data: seven fabrics drawn by the program. The whole recipe in minutes on two CPU cores, no network, no weights.
+
+    make demo
+
+or, step by step:
+
+    python e4.py configs/demo.py
+    python m11.py configs/demo.py
+    python export_openvino.py runs/demo
+
+Times and accuracies: docs/results.md.
+"""
+
+name = "demo"
+data = dict(
+    root="runs/demo/textiles/train",
+    val_root="runs/demo/textiles/validation",
+    draw_textiles=700,
+)
+# From scratch at 64 px and for few steps: small batches, so that there are enough steps, and BatchNorm statistics that keep up.
+teacher = dict(weights="none", image_size=64, batch_size=32, epochs=5, lr=2e-3, mixing="none", bn_momentum=0.1)
+student = dict(weights="none", image_size=64, resize=72, batch_size=32, epochs=40, lr=2e-3, bn_momentum=0.1)

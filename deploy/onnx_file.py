@@ -1,0 +1,41 @@
+"""PyTorch model -> ONNX file."""
+
+import contextlib
+import logging
+import warnings
+
+import onnx
+import torch
+
+from common.files import atomic_path
+
+INPUT, OUTPUT = "image", "logits"
+
+
+def export_onnx(model, example, path, *, dynamic_batch=True):
+    """Write `model` to the ONNX file `path` and check it; input 'image' like `example`, output 'logits' (B, K).
+
+    example: a batch of at least 2 of the model's input. dynamic_batch: any batch size; otherwise exactly 1.
+    """
+    if not dynamic_batch:
+        example = example[:1]
+    shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic_batch else None
+    with atomic_path(path) as temporary, _quietly():
+        torch.onnx.export(
+            model.eval(), (example,), temporary, input_names=[INPUT], output_names=[OUTPUT],
+            dynamic_shapes=shapes, dynamo=True, external_data=False,
+        )  # fmt: skip
+        onnx.checker.check_model(onnx.load(temporary), full_check=True)
+
+
+@contextlib.contextmanager
+def _quietly():
+    """The exporter reports every step and every operator it does not need; a failure is still raised."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,42 @@
+"""ONNX file -> OpenVINO IR (FP32), with what OpenVINO Model API and people need written into it."""
+
+import openvino as ov
+
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}  # some CPUs would otherwise compute FP32 models in bf16
+
+
+def write_ir(onnx_path, xml_path, model_info):
+    """Write `xml_path` and the .bin beside it; `model_info` (dict) goes into the IR's rt_info section of that name."""
+    model = ov.convert_model(str(onnx_path))
+    model.inputs[0].node.layout = ov.Layout("NHWC" if model.inputs[0].element_type == ov.Type.u8 else "NCHW")
+    for key, value in model_info.items():
+        model.set_rt_info(str(value), ["model_info", key])
+    ov.save_model(model, str(xml_path), compress_to_fp16=False)
+
+
+def model_info(classes, preprocessing, pixel_input, color, **extra):
+    """The keys of OpenVINO Model API's ClassificationModel, and our own in `extra`.
+
+    Means and scales are in 0..255; with `pixel_input` the network normalises by itself. Model API hands over RGB when
+    reverse_input_channels is true (it reads pictures as BGR). Labels are one word each: blanks become underscores.
+    """
+    mean = [0.0] * 3 if pixel_input else [255 * value for value in preprocessing["mean"]]
+    scale = [1.0] * 3 if pixel_input else [255 * value for value in preprocessing["std"]]
+    return {
+        "model_type": "Classification",
+        "labels": " ".join("_".join(name.split()) for name in classes),
+        "multilabel": False,
+        "hierarchical": False,
+        "output_raw_scores": True,
+        "confidence_threshold": 0.0,
+        "resize_type": "standard",
+        "mean_values": " ".join(f"{value:.6g}" for value in mean),
+        "scale_values": " ".join(f"{value:.6g}" for value in scale),
+        "reverse_input_channels": not (pixel_input and color == "bgr"),
+        **extra,
+    }
+
+
+def compile_ir(xml_path, hint="LATENCY"):
+    """The compiled FP32 network on the CPU, tuned for `LATENCY` or `THROUGHPUT`."""
+    return ov.Core().compile_model(str(xml_path), "CPU", {"PERFORMANCE_HINT": hint, **F32})

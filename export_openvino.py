@@ -40,9 +40,10 @@ def main(argv=None):
     fused = fuse(model)
     if unfused_batchnorms(fused):
         raise UserError(f"BatchNorms left after fusing: {', '.join(unfused_batchnorms(fused))}.")
+    network, pixel_input = fused, None
     if args.input == "uint8":
-        mean, std = meta["preprocessing"]["mean"], meta["preprocessing"]["std"]
-        model, fused = PixelInput(model, mean, std, args.color), PixelInput(fused, mean, std, args.color)
+        pixel_input = meta["preprocessing"]["mean"], meta["preprocessing"]["std"], args.color
+        model, fused = PixelInput(model, *pixel_input), PixelInput(fused, *pixel_input)
     inputs = network_inputs(pixels, args, meta)
 
     with staged_folder(run.folder / "deploy") as folder:
@@ -52,10 +53,24 @@ def main(argv=None):
         info = model_info(meta["classes"], meta["preprocessing"], args.input == "uint8", args.color,
                           fingerprint=meta["fingerprint"], accuracy=f"{scores['PyTorch']:.4f}",
                           **{f"input_{key}": value for key, value in meta["preprocessing"].items()})  # fmt: skip
-        write_ir(*files, info)
+        on_floats = files[0]
+        if pixel_input:  # the IR is made of the bare network, see write_ir
+            on_floats, size = folder / "floats.onnx", meta["preprocessing"]["image_size"]
+            export_onnx(network, torch.zeros(2, 3, size, size), on_floats, dynamic_batch=args.batch == "dynamic")
+        write_ir(on_floats, files[1], info, pixels=pixel_input)
+        if pixel_input:
+            on_floats.unlink()
         differences = gate(model, fused, files, inputs, labels, scores, args)
-        write_manifest(folder, meta=meta, pixel_input=args.input == "uint8", color=args.color, dynamic_batch=args.batch == "dynamic",
-                       accuracy=scores, parity=differences, code_version=code_version())  # fmt: skip
+        write_manifest(
+            folder,
+            meta=meta,
+            pixel_input=args.input == "uint8",
+            color=args.color,
+            dynamic_batch=args.batch == "dynamic",
+            accuracy=scores,
+            parity=differences,
+            code_version=code_version(),
+        )
         speed = compare(model, fused, *files, inputs[:64], fixed_batch=args.batch == "1")
     save_results(run.folder, "deploy", {"checkpoint": str(checkpoint), "accuracy": scores, "parity": differences, "speed": speed})
     report(run.folder)

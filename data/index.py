@@ -89,7 +89,8 @@ def _class_folders(root, wanted):
         hint = f" (near: {near[0]})" if near else ""
         if name in found:
             raise UserError(
-                f"{root}: the folder '{name}' is not among the classes {', '.join(wanted)}{hint}. Move it, or add it to data.classes."
+                f"{root}: the folder '{name}' is not among the classes {', '.join(wanted)}{hint}. "
+                "Move it, or add it to data.classes."
             )
         raise UserError(f"{root}: the class '{name}' has no folder{hint}. There are: {', '.join(found)}. Correct data.classes.")
     if len(wanted) < 2:

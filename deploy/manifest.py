@@ -3,6 +3,7 @@
 from importlib import metadata
 
 from common.files import sha256, write_json, write_text
+from deploy.openvino_ir import F32
 
 
 def write_manifest(folder, *, meta, pixel_input, color, dynamic_batch, accuracy, parity, code_version):
@@ -27,8 +28,10 @@ def write_manifest(folder, *, meta, pixel_input, color, dynamic_batch, accuracy,
             "preprocessing": {
                 **meta["preprocessing"],
                 "how": "resize to (resize, resize), then cut image_size from the centre",
+                "model_api": "resizes to image_size without the cut; for these figures do as 'how' says first",
             },
             "output": "logits",
+            "openvino_inference_precision": F32["INFERENCE_PRECISION_HINT"],  # what the numbers below were measured in
             "accuracy": accuracy,
             "largest_difference_from_pytorch": parity,
             "model": meta["model"],

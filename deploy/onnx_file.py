@@ -23,9 +23,19 @@ def export_onnx(model, example, path, *, dynamic_batch=True):
     with atomic_path(path) as temporary, _quietly():
         torch.onnx.export(
             model.eval(), (example,), temporary, input_names=[INPUT], output_names=[OUTPUT],
-            dynamic_shapes=shapes, dynamo=True, external_data=False,
+            dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False,
         )  # fmt: skip
-        onnx.checker.check_model(onnx.load(temporary), full_check=True)
+        network = onnx.load(temporary)
+        _strip_notes(network)
+        onnx.checker.check_model(network, full_check=True)
+        onnx.save(network, temporary)
+
+
+def _strip_notes(network):
+    """The exporter notes at every node which line of which file made it: paths of this machine in a file that is passed on."""
+    graph = network.graph
+    for item in (network, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        item.ClearField("metadata_props")
 
 
 @contextlib.contextmanager

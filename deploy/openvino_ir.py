@@ -1,17 +1,38 @@
 """ONNX file -> OpenVINO IR (FP32), with what OpenVINO Model API and people need written into it."""
 
 import openvino as ov
+from openvino.preprocess import ColorFormat, PrePostProcessor
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}  # some CPUs would otherwise compute FP32 models in bf16
 
 
-def write_ir(onnx_path, xml_path, model_info):
-    """Write `xml_path` and the .bin beside it; `model_info` (dict) goes into the IR's rt_info section of that name."""
+def write_ir(onnx_path, xml_path, model_info, *, pixels=None):
+    """Write `xml_path` and the .bin beside it; `model_info` (dict) goes into the IR's rt_info section of that name.
+
+    onnx_path: the network on normalised floats. pixels: (mean, std, `rgb` or `bgr`) makes the IR take raw uint8 NHWC.
+    """
     model = ov.convert_model(str(onnx_path))
-    model.inputs[0].node.layout = ov.Layout("NHWC" if model.inputs[0].element_type == ov.Type.u8 else "NCHW")
+    if pixels:
+        model = _with_pixel_input(model, *pixels)
+    model.inputs[0].node.layout = ov.Layout("NHWC" if pixels else "NCHW")
     for key, value in model_info.items():
         model.set_rt_info(str(value), ["model_info", key])
     ov.save_model(model, str(xml_path), compress_to_fp16=False)
+
+
+def _with_pixel_input(model, mean, std, color):
+    """Normalisation in front of `model`, by OpenVINO's own preprocessing.
+
+    Converting the ONNX file that takes pixels would be simpler, but behind the resize that Model API puts in front,
+    OpenVINO 2026.4 runs such a network on swapped channels.
+    """
+    steps = PrePostProcessor(model)
+    tensor = steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    tensor.set_color_format(ColorFormat.BGR if color == "bgr" else ColorFormat.RGB)
+    steps.input().model().set_layout(ov.Layout("NCHW"))
+    preprocess = steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
+    preprocess.mean([255 * value for value in mean]).scale([255 * value for value in std])
+    return steps.build()
 
 
 def model_info(classes, preprocessing, pixel_input, color, **extra):

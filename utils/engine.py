@@ -74,8 +74,8 @@ def fit(
 ):  # fmt: skip
     """Train for `epochs` epochs with a checkpoint after each; a killed run goes on after its last finished epoch.
 
-    evaluate: () -> (probs (N, K), labels (N,)) on held-out images; the epoch with the best accuracy (the first of equals) is kept as
-    folder/`best_name`. epoch_name: such as 'final_{}.pth', keeps every epoch's weights (counted from 1) too.
+    evaluate: () -> (probs (N, K), labels (N,)) on held-out images; the epoch with the best accuracy (the first of equals) is
+    kept as folder/`best_name`. epoch_name: such as 'final_{}.pth', keeps every epoch's weights (counted from 1) too.
     folder/`last_name` holds everything needed to go on. Returns one dict of metrics per epoch.
     """
     model, optimizer = precision.prepare(model, optimizer)

@@ -1,0 +1,211 @@
+"""Exported files answer as the trained model does, say what they are, and appear whole or not at all."""
+
+import json
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from scipy.special import softmax
+
+from common.errors import UserError
+from common.files import sha256
+from deploy.fuse import PixelInput, fuse
+from deploy.manifest import write_manifest
+from deploy.onnx_file import export_onnx
+from deploy.openvino_ir import model_info, write_ir
+from deploy.parity import ParityError, check_parity, ir_probabilities, onnx_probabilities
+from deploy.staging import staged_folder
+from models import build_model
+
+SIZE = 64
+CLASSES = ["a b", "punk", "日本"]
+# One value a channel, so that swapped channels are seen.
+PREPROCESSING = {"image_size": SIZE, "resize": 72, "mean": [0.5, 0.45, 0.4], "std": [0.225, 0.25, 0.2]}
+MEAN, STD = PREPROCESSING["mean"], PREPROCESSING["std"]
+
+
+def normalised(pixels):
+    return np.ascontiguousarray(((pixels / np.float32(255) - np.float32(MEAN)) / np.float32(STD)).transpose(0, 3, 1, 2))
+
+
+def probabilities(model, batch):
+    with torch.inference_mode():
+        return softmax(model(torch.from_numpy(batch)).numpy(), axis=1)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """Blotches of colour, uint8 (6, S, S, 3) RGB."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), np.uint8)
+    return coarse.repeat(SIZE // 4, axis=1).repeat(SIZE // 4, axis=2)
+
+
+@pytest.fixture(scope="module")
+def model(pixels):
+    """A small student whose answers differ from picture to picture; a fresh one answers nearly the same to all."""
+    torch.manual_seed(0)
+    model = build_model("mobilenet_v3_small", 3, head="mlp1280", image_size=SIZE)
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
+            norm.momentum = None  # the statistics of exactly these pictures
+    with torch.no_grad():
+        model.train()(torch.from_numpy(normalised(pixels)))
+        model.head[-1].weight.mul_(10)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def reference(model, pixels):
+    probs = probabilities(model, normalised(pixels))
+    assert np.ptp(probs, axis=0).max() > 0.1  # otherwise no comparison below could fail
+    swapped = probabilities(model, normalised(pixels[..., ::-1]))
+    assert np.abs(swapped - probs).max() > 0.1
+    return probs
+
+
+@pytest.fixture(scope="module")
+def files(model, tmp_path_factory):
+    """{dynamic_batch: folder} with the float network as model.onnx and model.xml."""
+    folders = {}
+    for dynamic_batch in (True, False):
+        folders[dynamic_batch] = folder = tmp_path_factory.mktemp("files")
+        export_onnx(fuse(model), torch.zeros(2, 3, SIZE, SIZE), folder / "model.onnx", dynamic_batch=dynamic_batch)
+        info = model_info(CLASSES, PREPROCESSING, False, "rgb", fingerprint="f00d", accuracy="0.5")
+        write_ir(folder / "model.onnx", folder / "model.xml", info)
+    return folders
+
+
+@pytest.mark.parametrize("dynamic_batch", [True, False])
+def test_files_answer_as_pytorch_does(files, dynamic_batch, pixels, reference):
+    batch = normalised(pixels)
+    batches = [batch[:4], batch[4:]] if dynamic_batch else np.split(batch, len(batch))
+    answers = {
+        "onnx": onnx_probabilities(files[dynamic_batch] / "model.onnx", batches),
+        "ir": ir_probabilities(files[dynamic_batch] / "model.xml", batches),
+    }
+    assert set(check_parity(reference, answers, 1e-4)) == {"onnx", "ir"}
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "shufflenet_v2_x1_0"])
+def test_other_backbones_export(name, tmp_path):
+    torch.manual_seed(0)
+    network = build_model(name, 5, head="linear", image_size=32).eval()
+    export_onnx(fuse(network), torch.zeros(2, 3, 32, 32), tmp_path / "model.onnx")
+    write_ir(tmp_path / "model.onnx", tmp_path / "model.xml", {})
+    batch = np.random.default_rng(0).standard_normal((3, 3, 32, 32), np.float32)
+    expected = probabilities(network, batch)
+    answers = [onnx_probabilities(tmp_path / "model.onnx", [batch]), ir_probabilities(tmp_path / "model.xml", [batch])]
+    check_parity(expected, dict(zip(("onnx", "ir"), answers, strict=True)), 1e-4)
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+def test_ir_on_raw_pixels_answers_as_on_normalised_floats(model, files, pixels, reference, color, tmp_path):
+    inputs = np.ascontiguousarray(pixels if color == "rgb" else pixels[..., ::-1])
+    info = model_info(CLASSES, PREPROCESSING, True, color)
+    write_ir(files[True] / "model.onnx", tmp_path / "model.xml", info, pixels=(MEAN, STD, color))
+    answers = {
+        "PyTorch": probabilities(PixelInput(model, MEAN, STD, color), inputs),
+        "ir": ir_probabilities(tmp_path / "model.xml", [inputs]),
+    }
+    check_parity(reference, answers, 1e-4)
+    assert ov.Core().read_model(tmp_path / "model.xml").inputs[0].element_type == ov.Type.u8
+
+
+def test_onnx_on_raw_pixels_answers_as_on_normalised_floats(model, pixels, reference, tmp_path):
+    example = torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8)
+    export_onnx(PixelInput(fuse(model), MEAN, STD, "bgr"), example, tmp_path / "model.onnx")
+    inputs = np.ascontiguousarray(pixels[..., ::-1])
+    check_parity(reference, {"onnx": onnx_probabilities(tmp_path / "model.onnx", [inputs])}, 1e-4)
+
+
+def test_ir_carries_what_model_api_reads(files):
+    network = ov.Core().read_model(files[True] / "model.xml")
+    info = {key: value.astype(str) for key, value in network.get_rt_info(["model_info"]).astype(dict).items()}
+    assert info["labels"] == "a_b punk 日本"
+    assert info["model_type"] == "Classification"
+    assert [float(value) for value in info["mean_values"].split()] == pytest.approx([127.5, 114.75, 102])
+    assert [float(value) for value in info["scale_values"].split()] == pytest.approx([57.375, 63.75, 51])
+    assert (info["reverse_input_channels"], info["resize_type"], info["fingerprint"]) == ("True", "standard", "f00d")
+
+
+def test_onnx_is_one_file_without_paths_of_this_machine(files):
+    content = (files[True] / "model.onnx").read_bytes()
+    assert b".py" not in content
+    assert sorted(path.name for path in files[True].iterdir()) == ["model.bin", "model.onnx", "model.xml"]
+
+
+def test_exporting_prints_nothing(tmp_path, capfd):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
+    export_onnx(network, torch.zeros(2, 3, 2, 2), tmp_path / "model.onnx")
+    assert capfd.readouterr().out == ""
+
+
+def test_parity_gate_names_every_difference():
+    reference = np.full((2, 2), 0.5)
+    with pytest.raises(ParityError, match=r"onnx 0\.00e\+00.*ir 2\.50e-01"):
+        check_parity(reference, {"onnx": reference, "ir": reference + np.float64([[0.25, -0.25], [0, 0]])}, 1e-4)
+
+
+def test_parity_gate_stops_at_not_a_number():
+    with pytest.raises(ParityError, match="nan"):
+        check_parity(np.full((1, 2), 0.5), {"ir": np.full((1, 2), np.nan)}, 1e-4)
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def fail_halfway(final, error):
+    with staged_folder(final) as folder:
+        (folder / "model.xml").write_text("newer")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ParityError("over"), KeyboardInterrupt()])
+def test_failing_export_leaves_no_files_and_the_older_folder(tmp_path, error):
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "model.xml").write_text("older")
+    with pytest.raises(type(error)):
+        fail_halfway(tmp_path / "deploy", error)
+    assert content(tmp_path) == {"deploy/model.xml": "older"}
+    assert [path.name for path in tmp_path.iterdir()] == ["deploy"]
+
+
+def test_export_replaces_the_older_folder_as_a_whole(tmp_path):
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "stale.xml").write_text("older")
+    with staged_folder(tmp_path / "deploy") as folder:
+        (folder / "model.xml").write_text("newer")
+    assert content(tmp_path) == {"deploy/model.xml": "newer"}
+    assert [path.name for path in tmp_path.iterdir()] == ["deploy"]
+
+
+def test_older_folder_comes_back_after_a_kill_between_the_two_renames(tmp_path):
+    (tmp_path / ".deploy.old").mkdir()
+    (tmp_path / ".deploy.old" / "model.xml").write_text("older")
+    with pytest.raises(ParityError), staged_folder(tmp_path / "deploy"):
+        raise ParityError("over")
+    assert content(tmp_path) == {"deploy/model.xml": "older"}
+
+
+def test_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "deploy").write_text("mine")
+    with pytest.raises(UserError, match="is a file"), staged_folder(tmp_path / "deploy"):
+        pass
+    assert (tmp_path / "deploy").read_text() == "mine"
+
+
+def test_manifest_describes_every_file(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"abc")
+    meta = {"classes": CLASSES, "preprocessing": PREPROCESSING, "model": {}, "fingerprint": "f00d", "code_version": "v0"}
+    write_manifest(
+        tmp_path, meta=meta, pixel_input=True, color="bgr", dynamic_batch=False,
+        accuracy={"ir": 0.5}, parity={"ir": 1e-6}, code_version="v1",
+    )  # fmt: skip
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    assert set(manifest["files"]) == {"model.onnx", "labels.txt"}
+    assert manifest["files"]["model.onnx"] == {"bytes": 3, "sha256": sha256(tmp_path / "model.onnx")}
+    assert (manifest["input"]["shape"], manifest["input"]["color"]) == ([1, SIZE, SIZE, 3], "bgr")
+    assert manifest["openvino_inference_precision"] == "f32"
+    assert (tmp_path / "labels.txt").read_text(encoding="utf-8").splitlines() == CLASSES

@@ -1,5 +1,6 @@
 """One picture file -> RGB pixels as a person would see it. mmcv is kept behind this one file."""
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -30,9 +31,9 @@ def decode_rgb(content):
     if not content:
         raise UnreadableImage("empty file (0 bytes)")
     if _is_plain_jpeg(content):
-        pixels = mmcv.imfrombytes(content, flag="color", channel_order="rgb", backend="cv2")
-        if pixels is not None:
-            return pixels
+        # What OpenCV cannot decode, mmcv still tries to convert to RGB; the careful way says what is wrong with it.
+        with contextlib.suppress(cv2.error):
+            return mmcv.imfrombytes(content, flag="color", channel_order="rgb", backend="cv2")
     return _decode_carefully(content)
 
 

@@ -1,0 +1,282 @@
+"""Whatever lies in a data folder is handled as a person expects, or refused in one message with file, reason and way out."""
+
+import io
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.errors import UserError
+from data import dataset as dataset_module
+from data.dataset import open_dataset, shared_contents
+from data.decode import UnreadableImage, decode_rgb
+from data.folds import assign_folds
+
+
+@pytest.fixture
+def root(textiles, tmp_path):
+    """A copy that a test may spoil."""
+    shutil.copytree(textiles / "train", tmp_path / "root")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def refused(root, tmp_path):
+    """() -> the message with which the root is refused."""
+
+    def message(**kwargs):
+        with pytest.raises(UserError) as caught:
+            open_dataset(root, tmp_path / "run", 16, **kwargs)
+        return str(caught.value)
+
+    return message
+
+
+def jpeg(color=(200, 30, 40), size=(20, 30), mode="RGB", **kwargs):
+    buffer = io.BytesIO()
+    Image.new(mode, size[::-1], color).save(buffer, "JPEG", **kwargs)
+    return buffer.getvalue()
+
+
+def encoded(image, kind, **kwargs):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **kwargs)
+    return buffer.getvalue()
+
+
+# The folder
+
+
+def test_missing_root(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        open_dataset(tmp_path / "nowhere", tmp_path / "run", 16)
+
+
+def test_root_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="is a file"):
+        open_dataset(tmp_path / "file", tmp_path / "run", 16)
+
+
+def test_pictures_without_class_folders(tmp_path):
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "a.jpg").write_bytes(jpeg())
+    with pytest.raises(UserError, match=r"no class folders in it.*<class>"):
+        open_dataset(tmp_path / "flat", tmp_path / "run", 16)
+
+
+def test_empty_class(root, refused):
+    (root / "empty").mkdir()
+    assert "no pictures in the class folder empty" in refused()
+
+
+def test_single_class(root, refused):
+    for folder in list(root.iterdir())[1:]:
+        shutil.rmtree(folder)
+    assert "only one class" in refused()
+
+
+def test_folder_that_is_no_known_class_and_class_without_folder(root, refused):
+    classes = sorted(folder.name for folder in root.iterdir())
+    assert "the folder 'tartan' is not among the classes" in refused(classes=classes[:-1])
+    assert "the class 'tartans' has no folder (near: tartan)" in refused(classes=[*classes, "tartans"])
+
+
+def test_class_with_fewer_pictures_than_folds(root, tmp_path):
+    for file in sorted((root / "tartan").iterdir())[3:]:
+        file.unlink()
+    dataset = open_dataset(root, tmp_path / "run", 16)
+    with pytest.raises(UserError, match=r"5 folds need at least 5 different pictures.*tartan \(3\)"):
+        assign_folds(dataset.table, 5, seed=0)
+
+
+# Bad files
+
+
+def test_all_bad_files_are_named_at_once(root, refused, tmp_path):
+    good = (next((root / "denim").iterdir())).read_bytes()
+    (root / "denim" / "zero.jpg").write_bytes(b"")
+    (root / "denim" / "cut.jpg").write_bytes(good[: len(good) // 2])
+    (root / "floral" / "text.jpg").write_text("I am no picture")
+    (root / "floral" / "link.jpg").symlink_to("nowhere.jpg")
+    png = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)), "PNG")
+    (root / "tartan" / "cut.png").write_bytes(png[: len(png) // 2])
+    (root / "tartan" / "song.mp3").write_bytes(b"ID3")
+    message = refused()
+    assert "6 files cannot be used" in message
+    for line in (
+        "'denim/zero.jpg': empty file (0 bytes)",
+        "'denim/cut.jpg': truncated or damaged",
+        "'floral/text.jpg': not an image",
+        "'floral/link.jpg': cannot be opened",
+        "'tartan/cut.png': truncated or damaged",
+        "'tartan/song.mp3': not an image",
+    ):
+        assert line in message
+    assert len((tmp_path / "run" / "bad_files.txt").read_text().splitlines()) == 6
+    assert not list((tmp_path / "run" / "cache").glob("*.npy")), "no cache is left half written"
+
+
+def test_long_lists_are_cut_in_the_message_only(root, refused, tmp_path):
+    for i in range(25):
+        (root / "denim" / f"zero{i}.jpg").write_bytes(b"")
+    assert "... and 5 more" in refused()
+    assert len((tmp_path / "run" / "bad_files.txt").read_text().splitlines()) == 25
+
+
+def test_same_picture_in_two_classes_is_refused(root, refused):
+    shutil.copy(next((root / "denim").iterdir()), root / "tartan" / "copy.jpg")
+    assert "1 pictures lie in more than one class" in refused()
+
+
+def test_same_picture_twice_in_a_class_shares_a_fold(root, tmp_path, caplog):
+    for i, file in enumerate(sorted((root / "denim").iterdir())):
+        shutil.copy(file, root / "denim" / f"copy{i}.jpg")
+    dataset = open_dataset(root, tmp_path / "run", 16)
+    assert "there more than once" in caplog.text
+    folds = assign_folds(dataset.table, 3, seed=0)
+    assert (dataset.table.assign(fold=folds).groupby("sha256")["fold"].nunique() == 1).all()
+
+
+def test_full_disk_is_said_before_anything_is_written(root, refused, monkeypatch):
+    monkeypatch.setattr(dataset_module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 990, 10))
+    assert "0 MiB are free" in refused()
+
+
+def test_text_files_and_hidden_files_are_left_out(root, tmp_path, caplog):
+    count = len(open_dataset(root, tmp_path / "before", 16))
+    (root / "denim" / "notes.txt").write_text("seen")
+    (root / "denim" / ".DS_Store").write_bytes(b"\0")
+    (root / ".git").mkdir()
+    assert len(open_dataset(root, tmp_path / "run", 16)) == count
+    assert "1 text files among the pictures are left out" in caplog.text
+
+
+# Odd but good files
+
+
+def test_odd_file_names_survive(root, tmp_path):
+    names = ["with blank.jpg", "ünï – 牛仔.jpg", "new\nline.jpg", 'quote",comma.jpg', "NA", "UPPER.JPG"]
+    for i, name in enumerate(names):
+        (root / "denim" / name).write_bytes(jpeg((10 * i, 0, 0)))
+    first = open_dataset(root, tmp_path / "run", 16)
+    again = open_dataset(root, tmp_path / "run", 16)
+    assert {f"denim/{name}" for name in names} <= set(first.paths)
+    assert again.paths == first.paths
+    assert again.fingerprint == first.fingerprint
+
+
+def test_folders_below_a_class_count_for_it(root, tmp_path):
+    (root / "denim" / "a" / "b").mkdir(parents=True)
+    (root / "denim" / "a" / "b" / "deep.jpg").write_bytes(jpeg())
+    assert "denim/a/b/deep.jpg" in open_dataset(root, tmp_path / "run", 16).paths
+
+
+def mean_color(content):
+    pixels = decode_rgb(content)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (20, 30, 3)
+    return pixels.reshape(-1, 3).mean(0)
+
+
+def test_cmyk_jpeg():
+    np.testing.assert_allclose(mean_color(jpeg((0, 255, 255, 0), mode="CMYK")), (255, 0, 0), atol=4)
+
+
+def test_grey_jpeg():
+    np.testing.assert_allclose(mean_color(jpeg(90, mode="L")), (90, 90, 90), atol=2)
+
+
+def test_sixteen_bit_png():
+    deep = cv2.imencode(".png", np.full((20, 30, 3), (0x1000, 0x8000, 0xFF00), np.uint16))[1].tobytes()
+    np.testing.assert_allclose(mean_color(deep), (254, 127, 16), atol=1)
+    grey = cv2.imencode(".png", np.full((20, 30), 0x8000, np.uint16))[1].tobytes()
+    np.testing.assert_allclose(mean_color(grey), (127, 127, 127), atol=1)
+
+
+def test_alpha_lies_over_white():
+    np.testing.assert_allclose(mean_color(encoded(Image.new("RGBA", (30, 20), (0, 0, 0, 0)), "PNG")), (255, 255, 255))
+    half = mean_color(encoded(Image.new("RGBA", (30, 20), (200, 0, 0, 128)), "PNG"))
+    np.testing.assert_allclose(half, (227, 127, 127), atol=2)
+
+
+def test_palette_png():
+    image = Image.new("RGB", (30, 20), (10, 200, 30)).convert("P", palette=Image.Palette.ADAPTIVE)
+    np.testing.assert_allclose(mean_color(encoded(image, "PNG")), (10, 200, 30), atol=2)
+
+
+def test_exif_rotation_is_applied():
+    pixels = np.zeros((30, 20, 3), np.uint8)
+    pixels[:5] = 255  # a white bar at the top of the file's pixels
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned clockwise for display: the bar is then on the right
+    turned = decode_rgb(encoded(Image.fromarray(pixels), "JPEG", quality=95, exif=exif))
+    assert turned.shape == (20, 30, 3)
+    assert turned[:, -4:].mean() > 240
+    assert turned[:, :20].mean() < 10
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_animation_gives_its_first_frame(kind):
+    frames = [Image.new("RGB", (30, 20), color) for color in ((250, 0, 0), (0, 250, 0))]
+    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)
+    np.testing.assert_allclose(mean_color(content), (250, 0, 0), atol=6)
+
+
+def test_jpeg_with_bytes_after_its_end_is_fine():
+    np.testing.assert_allclose(mean_color(jpeg() + b"trailer" * 20), (200, 30, 40), atol=4)
+
+
+def test_damage_inside_is_not_taken_for_a_picture():
+    with pytest.raises(UnreadableImage):
+        decode_rgb(b"\xff\xd8\xff" + bytes(2000) + b"\xff\xd9")
+
+
+# Index and cache
+
+
+def test_second_run_reads_no_picture(root, tmp_path, monkeypatch):
+    first = open_dataset(root, tmp_path / "run", 16)
+    monkeypatch.setattr(dataset_module, "decode_rgb", lambda content: pytest.fail("decoded again"))
+    second = open_dataset(root, tmp_path / "run", 16)
+    assert second.fingerprint == first.fingerprint
+    np.testing.assert_array_equal(second.images, first.images)
+
+
+@pytest.mark.parametrize("what", ["added", "removed", "changed"])
+def test_changes_are_noticed(root, tmp_path, caplog, what):
+    before = open_dataset(root, tmp_path / "run", 16)
+    victim = sorted((root / "denim").iterdir())[0]
+    if what == "removed":
+        victim.unlink()
+    else:
+        (root / "denim" / "new.jpg" if what == "added" else victim).write_bytes(jpeg())
+    with caplog.at_level("INFO"):
+        after = open_dataset(root, tmp_path / "run", 16)
+    assert f"1 {what}" in caplog.text
+    assert after.fingerprint != before.fingerprint
+    assert len(after) == len(before) + {"added": 1, "removed": -1, "changed": 0}[what]
+
+
+def test_fingerprint_knows_contents_only(root, tmp_path):
+    first = open_dataset(root, tmp_path / "a", 16)
+    shutil.copytree(root, tmp_path / "elsewhere", copy_function=shutil.copy)  # other times, other place
+    assert open_dataset(tmp_path / "elsewhere", tmp_path / "b", 24).fingerprint == first.fingerprint
+
+
+def test_pixels_are_the_resized_pictures_in_table_order(root, tmp_path):
+    dataset = open_dataset(root, tmp_path / "run", 48)  # as large as they were drawn
+    assert dataset.paths == sorted(dataset.paths)
+    for i in (0, 40, 83):
+        expected = cv2.imread(str(root / dataset.paths[i]))[:, :, ::-1]
+        np.testing.assert_array_equal(dataset.images[i], expected)
+
+
+def test_validation_pictures_that_were_trained_on_are_found(root, tmp_path, dataset):
+    copy = tmp_path / "val"
+    for folder in root.iterdir():
+        (copy / folder.name).mkdir(parents=True)
+        shutil.copy(sorted(folder.iterdir())[0], copy / folder.name / "x.jpg")
+    assert len(shared_contents(dataset, open_dataset(copy, tmp_path / "run", 16, name="validation"))) == 7

@@ -1,0 +1,231 @@
+"""The loop: it learns, repeats itself, goes on after an interruption, weighs every image once, and stops at nonsense."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from common.errors import UserError
+from data.batches import EvalBatches, TrainBatches
+from data.samplers import ShuffleSampler
+from data.targets import one_hot
+from utils.averaging import average_checkpoints, average_states, reestimate_batchnorm
+from utils.checkpoints import load_checkpoint, save_checkpoint
+from utils.engine import fit, predict, train_one_epoch
+from utils.losses import soft_cross_entropy
+from utils.optimizers import OPTIMIZERS, build_optimizer
+from utils.precision import Precision
+from utils.schedules import constant, cosine
+
+CPU = torch.device("cpu")
+
+
+def tiny_model(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, stride=4), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(32, 7),
+    )  # fmt: skip
+
+
+def train_batches(dataset, rows=None, batch_size=16, augmentation="teacher", targets=None, **kwargs):
+    rows = np.arange(len(dataset)) if rows is None else rows
+    targets = one_hot(dataset.labels, 7) if targets is None else targets
+    return TrainBatches(
+        dataset.images, targets, ShuffleSampler(len(rows)), rows=rows, batch_size=batch_size,
+        size=kwargs.pop("size", 40), mean=0.5, std=0.25, augmentation=augmentation, **kwargs,
+    )  # fmt: skip
+
+
+def run_fit(dataset, folder, epochs=4, model=None, lr=0.01, **kwargs):
+    model = model or tiny_model()
+    batches = train_batches(dataset)
+    eval_batches = EvalBatches(dataset.images, np.arange(28), batch_size=9, size=40, mean=0.5, std=0.25)
+    history = fit(
+        model, batches, build_optimizer("radam", [(model, 1.0)], lr=lr), cosine(lr, 4 * len(batches)), epochs=epochs,
+        precision=Precision("fp32", CPU), loss_fn=soft_cross_entropy, seed=3, folder=folder, meta={},
+        evaluate=lambda m: (predict(m, eval_batches), dataset.labels[:28]), **kwargs,
+    )  # fmt: skip
+    return model, history
+
+
+def same(a, b):
+    return all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_eight_pictures_are_learnt_by_heart(dataset, tmp_path):
+    model, rows = tiny_model(), np.arange(0, 80, 10)
+    batches = train_batches(dataset, rows, augmentation="none", batch_size=8)
+    optimizer = build_optimizer("adam", [(model, 1.0)], lr=0.01)
+    for epoch in range(80):
+        metrics = train_one_epoch(
+            model, batches, optimizer, constant(0.01), Precision("fp32", CPU), soft_cross_entropy, epoch=epoch
+        )
+    assert metrics["loss"] < 0.1
+
+
+def test_same_seed_gives_the_same_weights_to_the_bit(dataset, tmp_path):
+    (a, _), (b, _) = run_fit(dataset, tmp_path / "a"), run_fit(dataset, tmp_path / "b")
+    assert same(a.state_dict(), b.state_dict())
+
+
+def test_interrupted_run_ends_with_the_same_weights(dataset, tmp_path):
+    whole, history = run_fit(dataset, tmp_path / "whole")
+    run_fit(dataset, tmp_path / "cut", epochs=2)
+    resumed, resumed_history = run_fit(dataset, tmp_path / "cut", model=tiny_model(seed=99))
+    assert same(whole.state_dict(), resumed.state_dict())
+    assert [row["loss"] for row in history] == [row["loss"] for row in resumed_history]
+
+
+def test_best_survives_beside_last(dataset, tmp_path):
+    _, history = run_fit(dataset, tmp_path)
+    best, last = load_checkpoint(tmp_path / "best.pth"), load_checkpoint(tmp_path / "last.pth")
+    accuracies = [row["accuracy"] for row in history]
+    assert best["meta"]["epoch"] == 1 + int(np.argmax(accuracies))
+    assert best["meta"]["accuracy"] == max(accuracies)
+    assert last["meta"]["epoch"] == 4
+
+
+def test_learning_rate_is_stepped_every_batch():
+    lr_at = cosine(2.0, 10)
+    assert [lr_at(0), lr_at(5), lr_at(10)] == pytest.approx([2.0, 1.0, 0.0])
+    assert lr_at(3) == pytest.approx(1 + math.cos(math.pi * 0.3))
+    warm = cosine(1.0, 10, warmup_steps=4)
+    assert [warm(0), warm(3), warm(4), warm(10)] == pytest.approx([0.2, 0.8, 1.0, 0.0])
+
+
+def test_loop_asks_for_the_rate_of_every_step(dataset):
+    asked = []
+    model, batches = tiny_model(), train_batches(dataset)
+    optimizer = build_optimizer("sgd", [(model[:5], 0.1), (model[8], 1.0)], lr=1.0)
+
+    def lr_at(step):
+        asked.append(step)
+        return 0.5
+
+    train_one_epoch(model, batches, optimizer, lr_at, Precision("fp32", CPU), soft_cross_entropy, epoch=2)
+    assert asked == list(range(2 * len(batches), 3 * len(batches)))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5]
+
+
+def test_short_last_batch_is_not_counted_as_a_full_one(dataset):
+    class Constant(nn.Module):  # a model that does not learn: the loss of every image is known
+        def __init__(self):
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(7))
+
+        def forward(self, x):
+            return self.bias + torch.zeros(len(x), 7).index_fill_(1, torch.tensor(0), 2.0)
+
+    rows = np.arange(20)  # batches of 16 and 4
+    batches = train_batches(dataset, rows, augmentation="none")
+    model = Constant()
+    optimizer = build_optimizer("sgd", [(model, 1.0)], lr=0.0)
+    metrics = train_one_epoch(model, batches, optimizer, constant(0.0), Precision("fp32", CPU), soft_cross_entropy, epoch=0)
+    logits = torch.zeros(20, 7).index_fill_(1, torch.tensor(0), 2.0)
+    assert metrics["loss"] == pytest.approx(
+        float(nn.functional.cross_entropy(logits, torch.tensor(dataset.labels[:20]))), rel=1e-5
+    )
+
+
+def test_last_batch_of_one_picture_joins_the_one_before(dataset):
+    sizes = [len(images) for images, _ in train_batches(dataset, np.arange(33)).epoch(0)]
+    assert sizes == [16, 17]
+
+
+def test_loss_that_is_not_finite_stops_the_run(dataset, tmp_path):
+    targets = np.full((len(dataset), 7), np.nan, np.float32)
+    model, batches = tiny_model(), train_batches(dataset, targets=targets)
+    with pytest.raises(UserError, match="epoch 1: the loss is not finite"):
+        train_one_epoch(
+            model,
+            batches,
+            build_optimizer("sgd", [(model, 1.0)], lr=0.1),
+            constant(0.1),
+            Precision("fp32", CPU),
+            soft_cross_entropy,
+            epoch=0,
+        )
+
+
+def test_predict_keeps_the_order_whatever_the_batch_size(dataset):
+    model, rows = tiny_model().eval(), np.random.default_rng(0).permutation(len(dataset))
+    by = {n: predict(model, EvalBatches(dataset.images, rows, batch_size=n, size=32, mean=0.5, std=0.25)) for n in (1, 7, 84)}
+    assert by[1].shape == (84, 7)
+    np.testing.assert_allclose(by[1].sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(by[7], by[1], atol=1e-5)
+    np.testing.assert_allclose(by[84], by[1], atol=1e-5)
+
+
+def test_errors_while_preparing_batches_reach_the_loop(dataset):
+    batches = train_batches(dataset)
+    batches.operations = (lambda images, rng: 1 / 0,)
+    with pytest.raises(ZeroDivisionError):
+        list(batches.epoch(0))
+
+
+def test_averaging_takes_floats_and_keeps_integers():
+    states = [{"w": torch.tensor([1.0, v]), "n": torch.tensor(10 * v, dtype=torch.long)} for v in (1.0, 2.0, 6.0)]
+    averaged = average_states(states)
+    torch.testing.assert_close(averaged["w"], torch.tensor([1.0, 3.0]))
+    assert averaged["n"] == 60
+    assert averaged["n"].dtype == torch.long
+
+
+def test_checkpoints_are_averaged_on_disk(tmp_path):
+    for i in (1, 3):
+        save_checkpoint(tmp_path / f"{i}.pth", {"w": torch.tensor([float(i)])}, {"epoch": i})
+    average_checkpoints([tmp_path / "1.pth", tmp_path / "3.pth"], tmp_path / "mean.pth")
+    saved = load_checkpoint(tmp_path / "mean.pth")
+    assert saved["model"]["w"] == 2
+    assert saved["meta"] == {"epoch": 3}
+
+
+def test_reestimated_statistics_are_those_of_the_pictures():
+    model = nn.Sequential(nn.BatchNorm2d(3))
+    batches = [torch.randn(8, 3, 5, 5) * 2 + 1 for _ in range(6)]
+    reestimate_batchnorm(model, batches)
+    torch.testing.assert_close(model[0].running_mean, torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0))
+    assert model[0].momentum == 0.1
+
+
+def test_checkpoint_that_is_damaged_or_unsafe_is_refused(tmp_path):
+    (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04")
+    torch.save({"model": print}, tmp_path / "code.pth")
+    for name in ("cut.pth", "code.pth"):
+        with pytest.raises(UserError, match="not a checkpoint of this project, or damaged"):
+            load_checkpoint(tmp_path / name)
+    with pytest.raises(UserError, match="no such checkpoint"):
+        load_checkpoint(tmp_path / "none.pth")
+
+
+def test_failed_save_leaves_the_old_checkpoint(tmp_path):
+    save_checkpoint(tmp_path / "a.pth", {"w": torch.ones(1)}, {})
+    with pytest.raises((TypeError, AttributeError, RuntimeError)):
+        save_checkpoint(tmp_path / "a.pth", {"w": (i for i in range(3))}, {})
+    assert load_checkpoint(tmp_path / "a.pth")["model"]["w"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_go_downhill(name):
+    layer = nn.Linear(4, 1)
+    optimizer, x = build_optimizer(name, [(layer, 1.0)], lr=0.02), torch.randn(32, 4)
+    losses = []
+    for _ in range(60):
+        loss = (layer(x) - 3).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_apex_and_fp16_say_what_they_need():
+    with pytest.raises(UserError, match="needs a GPU"):
+        Precision("apex", CPU)
+    with pytest.raises(UserError, match="needs a GPU"):
+        Precision("fp16", CPU)
+    assert Precision("auto", CPU).mode == "fp32"

@@ -125,9 +125,7 @@ def test_short_last_batch_is_not_counted_as_a_full_one(dataset):
     optimizer = build_optimizer("sgd", [(model, 1.0)], lr=0.0)
     metrics = train_one_epoch(model, batches, optimizer, constant(0.0), Precision("fp32", CPU), soft_cross_entropy, epoch=0)
     logits = torch.zeros(20, 7).index_fill_(1, torch.tensor(0), 2.0)
-    assert metrics["loss"] == pytest.approx(
-        float(nn.functional.cross_entropy(logits, torch.tensor(dataset.labels[:20]))), rel=1e-5
-    )
+    assert metrics["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, torch.tensor(dataset.labels[:20]))), rel=1e-5)
 
 
 def test_last_batch_of_one_picture_joins_the_one_before(dataset):

@@ -1,0 +1,216 @@
+"""The three scripts as a user types them: end to end, killed and resumed, in parts, in two processes, and with mistakes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from conftest import REPO
+
+from recipe.steps import load_model
+from utils.checkpoints import load_checkpoint
+
+CONFIG = """
+name = "t"
+work_dir = {work_dir!r}
+num_threads = 1
+data = dict(root={root!r}, val_root={val_root!r})
+teacher = dict(backbone="mobilenet_v3_small", weights="none", image_size=32, batch_size=16, epochs=2, num_folds=3, bn_momentum=0.1)
+student = dict(weights="none", image_size=32, resize=36, batch_size=16, epochs=3, final_epochs=2, bn_momentum=0.1)
+"""
+
+
+@pytest.fixture(scope="module")
+def workplace(textiles, tmp_path_factory):
+    """A config file in a folder of its own."""
+    folder = tmp_path_factory.mktemp("work")
+    values = {"work_dir": str(folder / "runs"), "root": str(textiles / "train"), "val_root": str(textiles / "validation")}
+    (folder / "config.py").write_text(CONFIG.format(**values))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def call(workplace, script_environment):
+    """(script, *arguments) -> the finished process; config and options given as a user would."""
+
+    def run(script, *arguments, launcher=(), check=True):
+        command = [sys.executable, *launcher, str(REPO / script), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=script_environment, cwd=workplace, timeout=240)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(call, workplace):
+    """The run folder after e4.py, m11.py and export_openvino.py, and what the last one printed."""
+    call("e4.py", "config.py")
+    call("m11.py", "config.py")
+    printed = call("export_openvino.py", workplace / "runs" / "t").stdout
+    return workplace / "runs" / "t", printed
+
+
+def weights(path):
+    return load_checkpoint(path)["model"]
+
+
+def assert_same_weights(a, b):
+    a, b = weights(a), weights(b)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_three_scripts_leave_what_the_readme_says(finished):
+    folder, printed = finished
+    for name in (
+        "config.py", "environment.json", "log.txt", "index.csv", "folds.csv", "oof.csv", "results.json",
+        "teacher/fold0/best.pth", "teacher/fold2/last.pth", "student/best.pth", "student/last.pth", "student/metrics.csv",
+        "student/final_1.pth", "student/final_2.pth", "student/averaged.pth",
+        "deploy/model.onnx", "deploy/model.xml", "deploy/model.bin", "deploy/labels.txt", "deploy/manifest.json",
+    ):  # fmt: skip
+        assert (folder / name).is_file(), name
+    for line in (
+        "teacher, out-of-fold",
+        "student, validation, averaged",
+        "OpenVINO IR, validation",
+        "size of the IR",
+        "PyTorch eager",
+    ):
+        assert line in printed
+    assert not list(folder.rglob("*.tmp*")), "no temporary file is left"
+
+
+def test_every_picture_is_predicted_once_by_the_model_that_did_not_see_it(finished):
+    folder, _ = finished
+    oof, folds = pd.read_csv(folder / "oof.csv"), pd.read_csv(folder / "folds.csv")
+    index = pd.read_csv(folder / "index.csv")
+    assert list(oof["path"]) == list(folds["path"]) == list(index["path"])
+    assert list(oof["fold"]) == list(folds["fold"])
+    images = np.load(folder / "cache" / "train_32.npy", mmap_mode="r")
+    probs = oof[[column for column in oof if column.startswith("p_")]].to_numpy()
+    for fold in range(3):
+        model, _ = load_model(folder / "teacher" / f"fold{fold}" / "best.pth")
+        x = torch.tensor(np.array(images)).permute(0, 3, 1, 2) / 255 - 0.5
+        with torch.inference_mode():
+            answers = model(x).softmax(1).numpy()
+        is_held_out = (oof["fold"] == fold).to_numpy()
+        np.testing.assert_allclose(probs[is_held_out], answers[is_held_out], atol=1e-4)
+        assert not np.allclose(probs[~is_held_out], answers[~is_held_out], atol=1e-4)
+
+
+def test_averaged_checkpoint_is_the_mean_of_the_final_epochs(finished):
+    folder = finished[0] / "student"
+    first, second, mean = (weights(folder / f"{name}.pth") for name in ("final_1", "final_2", "averaged"))
+    for key, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, ((first[key].double() + second[key].double()) / 2).float(), rtol=1e-6, atol=1e-7)
+        else:
+            assert torch.equal(value, second[key])
+
+
+def test_numbers_in_the_manifest_are_those_of_the_files(finished, textiles):
+    folder, _ = finished
+    manifest = json.loads((folder / "deploy" / "manifest.json").read_text())
+    _, meta = load_model(folder / "student" / "averaged.pth")
+    assert manifest["fingerprint"] == meta["fingerprint"] == json.loads((folder / "index.json").read_text())["fingerprint"]
+    assert manifest["classes"] == sorted(path.name for path in (textiles / "train").iterdir())
+    images, index = np.load(folder / "cache" / "validation_36.npy"), pd.read_csv(folder / "index_validation.csv")
+    x = ((images[:, 2:34, 2:34] / 255 - 0.5) / 0.225).transpose(0, 3, 1, 2).astype(np.float32)
+    session = onnxruntime.InferenceSession(str(folder / "deploy" / "model.onnx"), providers=["CPUExecutionProvider"])
+    answers = np.concatenate([session.run(None, {"image": batch})[0] for batch in np.split(x, 4)]).argmax(1)
+    right = np.mean([manifest["classes"][k] == label for k, label in zip(answers, index["label"], strict=True)])
+    assert manifest["accuracy"]["ONNX Runtime"] == pytest.approx(right)
+    assert max(manifest["largest_difference_from_pytorch"].values()) <= 1e-4
+
+
+def test_finished_scripts_do_nothing_again(finished, call):
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.pth")}
+    call("e4.py", "config.py")
+    call("m11.py", "config.py")
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.pth")}
+    assert {p for p in before if before[p] != after[p]} <= {folder / "student" / "averaged.pth"}
+
+
+def test_killed_student_goes_on_and_ends_with_the_same_weights(finished, workplace, script_environment, call):
+    folder, _ = finished
+    options = ["--cfg-options", "name=killed", f"student.oof={folder / 'oof.csv'}"]
+    again = workplace / "runs" / "killed" / "student"
+    for last in ("last.pth", "final_last.pth"):  # once in each stage
+        process = subprocess.Popen(
+            [sys.executable, str(REPO / "m11.py"), "config.py", *options],
+            env=script_environment, cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.time() + 120
+        while not (again / last).is_file():
+            assert time.time() < deadline, f"{last} did not appear"
+            assert process.poll() is None or (again / last).is_file()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    call("m11.py", "config.py", *options)
+    for name in ("best.pth", "last.pth", "averaged.pth"):
+        assert_same_weights(folder / "student" / name, again / name)
+
+
+def test_folds_given_out_one_by_one_make_the_same_table(finished, workplace, call):
+    folder, _ = finished
+    options = ["--cfg-options", "name=parts"]
+    call("e4.py", "config.py", "--fold", 2, *options)
+    refused = call("e4.py", "config.py", "--merge", *options, check=False)
+    assert refused.returncode != 0
+    assert "fold is not trained yet (2 of 3 are missing)" in refused.stderr
+    for fold in (0, 1):
+        call("e4.py", "config.py", "--fold", fold, *options)
+    call("e4.py", "config.py", "--merge", *options)
+    assert (workplace / "runs" / "parts" / "oof.csv").read_bytes() == (folder / "oof.csv").read_bytes()
+
+
+def test_two_processes_train_and_agree(finished, workplace, call):
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517"]
+    options = ["--cfg-options", "name=two", f"student.oof={finished[0] / 'oof.csv'}"]
+    done = call("m11.py", "config.py", *options, launcher=launcher)
+    folder = workplace / "runs" / "two" / "student"
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert list(metrics["epoch"]) == [1, 2, 3], done.stdout
+    assert np.isfinite(metrics["loss"]).all()
+    assert (folder / "averaged.pth").is_file()
+    # One process must find in the checkpoint exactly what two of them measured together.
+    results = json.loads((workplace / "runs" / "two" / "results.json").read_text())["student"]
+    assert results["best_accuracy"] == pytest.approx(metrics["accuracy"].max())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.py"], "nowhere.py: no such config file"),
+        (["config.py", "--cfg-options", "student.lrr=1"], "unknown key 'student.lrr'. Did you mean 'student.lr'"),
+        (["config.py", "--cfg-options", "data.root=/nowhere"], "/nowhere: no such folder"),
+        (["config.py", "--cfg-options", "device=cuda:7"], "usable GPUs here"),
+        (["config.py", "--cfg-options", "student.oof=nowhere.csv", "name=x"], "nowhere.csv: no OOF table"),
+        (["config.py", "--cfg-options", "student.lr=0.5"], "holds a run with other settings"),
+    ],
+)
+def test_mistakes_end_in_one_clear_message(finished, call, arguments, message):
+    done = call("m11.py", *arguments, check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_export_of_a_folder_that_is_no_run_is_refused(call, tmp_path):
+    done = call("export_openvino.py", tmp_path, check=False)
+    assert "not a run folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_shows_the_commands(call):
+    for script in ("e4.py", "m11.py", "export_openvino.py"):
+        assert f"python {script}" in call(script, "--help").stdout

@@ -1,0 +1,124 @@
+"""Batches: the pixels that were meant, the same ones again, and augmentation beside its per-image twin."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from common.errors import UserError
+from data import augment
+from data.albumentations_pipelines import PIPELINES as PER_IMAGE
+from data.batches import EvalBatches, TrainBatches, crop
+from data.mixing import CutMix
+from data.samplers import ShuffleSampler
+from data.targets import one_hot
+
+
+def batches(dataset, **kwargs):
+    options = {"augmentation": "student", "size": 32, "mixing": CutMix(), "seed": 5, **kwargs}
+    return TrainBatches(
+        dataset.images, one_hot(dataset.labels, 7), ShuffleSampler(len(dataset)), rows=np.arange(len(dataset)),
+        batch_size=32, mean=0.5, std=0.225, **options,
+    )  # fmt: skip
+
+
+def pictures(num=6, size=40, seed=0):
+    """uint8 (num, 3, size, size), smooth."""
+    small = np.random.default_rng(seed).integers(0, 256, (num, 5, 5, 3), np.uint8)
+    return torch.from_numpy(np.stack([cv2.resize(s, (size, size)) for s in small])).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("augmentation", augment.PIPELINES)
+def test_batches_have_the_promised_form(dataset, augmentation):
+    for images, targets in batches(dataset, augmentation=augmentation).epoch(0):
+        assert images.dtype == torch.float32
+        assert images.shape[1:] == (3, 32, 32)
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert images.abs().max() <= 0.5 / 0.225 + 1e-4
+        torch.testing.assert_close(targets.sum(1), torch.ones(len(images)))
+
+
+@pytest.mark.parametrize("backend", ["batched", "albumentations"])
+def test_an_epoch_is_the_same_again_and_the_next_is_another(dataset, backend):
+    first, again, second = (torch.cat([x for x, _ in batches(dataset, backend=backend).epoch(e)]) for e in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_centre_crop_and_normalisation_are_exact(dataset):
+    (images,) = EvalBatches(dataset.images, [3, 1], batch_size=4, size=30, mean=0.5, std=0.225)
+    expected = (dataset.images[[3, 1], 5:35, 5:35] / 255 - 0.5) / 0.225
+    np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, atol=1e-5)
+
+
+def test_random_crops_lie_everywhere_inside():
+    images = np.zeros((1, 10, 10, 3), np.uint8)
+    images[0] = np.arange(10)[:, None, None] * 10 + np.arange(10)[None, :, None]
+    corners = crop(images, np.zeros(400, int), 8, "random", np.random.default_rng(0))[:, 0, 0, 0]
+    assert set(corners) == {10 * y + x for y in range(3) for x in range(3)}
+
+
+def test_flip_is_a_mirror_image_half_of_the_time():
+    images = pictures(1).expand(1000, -1, -1, -1)
+    flipped = augment.horizontal_flip(images, np.random.default_rng(0))
+    is_flipped = (flipped == images.flip(3)).flatten(1).all(1)
+    assert (is_flipped | (flipped == images).flatten(1).all(1)).all()
+    assert is_flipped.float().mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_hsv_conversion_agrees_with_opencv():
+    rgb = pictures().permute(0, 2, 3, 1).numpy() / np.float32(255)
+    hue, saturation, value = augment.rgb_to_hsv(torch.from_numpy(rgb).permute(0, 3, 1, 2))
+    expected = cv2.cvtColor(rgb.reshape(-1, 40, 3), cv2.COLOR_RGB2HSV).reshape(rgb.shape)
+    distance = (hue.numpy() - expected[..., 0] / 360 + 0.5) % 1 - 0.5
+    assert np.abs(distance * (expected[..., 1] > 0.02)).max() < 1e-3
+    np.testing.assert_allclose(saturation, expected[..., 1], atol=1e-4)
+    np.testing.assert_allclose(value, expected[..., 2], atol=1e-5)
+    back = augment.hsv_to_rgb(hue, saturation, value)
+    np.testing.assert_allclose(back.permute(0, 2, 3, 1), rgb, atol=1e-5)
+
+
+def test_shift_scale_agrees_with_opencv_inside():
+    images = pictures(8)
+    rng, twin = np.random.default_rng(1), np.random.default_rng(1)
+    moved = augment.shift_scale(images, rng, prob=1.0)
+    twin.random(8)
+    zoom = 1 + twin.uniform(-0.15, 0.15, 8)
+    shift = 2 * twin.uniform(-0.15, 0.15, (8, 2))
+    for i in range(8):
+        a, (tx, ty) = 1 / zoom[i], shift[i]
+        # output pixel -> input pixel, from the unit square's coordinates to pixel centres
+        matrix = np.float32([[a, 0, 20 * (1 - a + tx) + 0.5 * (a - 1)], [0, a, 20 * (1 - a + ty) + 0.5 * (a - 1)]])
+        image = images[i].permute(1, 2, 0).numpy().astype(np.float32)
+        expected = cv2.warpAffine(image, matrix, (40, 40), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        np.testing.assert_allclose(moved[i].permute(1, 2, 0).numpy()[12:28, 12:28], expected[12:28, 12:28], atol=6)
+
+
+@pytest.mark.parametrize("operation", [augment.shift_scale, augment.hue_saturation_value, augment.random_zoom])
+def test_operations_leave_their_input_alone_and_stay_in_range(operation):
+    images = pictures(16)
+    before = images.clone()
+    changed = operation(images, np.random.default_rng(0))
+    assert torch.equal(images, before)
+    assert changed.min() >= 0
+    assert changed.max() <= 255.01
+    assert not torch.equal(changed, before.float())
+
+
+def test_every_recipe_pipeline_has_its_per_image_twin():
+    assert set(PER_IMAGE) <= set(augment.PIPELINES)
+    assert {"teacher", "student"} <= set(PER_IMAGE)
+
+
+def test_twins_of_the_teachers_pipeline_agree_on_average(dataset):
+    means = {}
+    for backend in ("batched", "albumentations"):
+        epochs = [x for e in range(6) for x, _ in batches(dataset, backend=backend, augmentation="teacher", size=40).epoch(e)]
+        stack = torch.cat(epochs)
+        means[backend] = torch.stack([stack.mean(), stack.std()])
+    torch.testing.assert_close(means["batched"], means["albumentations"], atol=0.05, rtol=0)
+
+
+def test_unknown_augmentation_is_refused(dataset):
+    with pytest.raises(UserError, match=r"unknown augmentation 'blur'"):
+        batches(dataset, augmentation="blur", backend="batched")

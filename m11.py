@@ -18,6 +18,7 @@ from data.targets import blend_targets, harden, one_hot, read_oof, smooth
 from recipe import steps
 from utils import distributed, session
 from utils.averaging import average_checkpoints
+from utils.metrics import accuracy, draw_confusion_matrix
 from utils.runlog import check_same_settings, format_table, log, save_results
 
 
@@ -74,12 +75,13 @@ def report(run, evaluate):
     for name in ("best", "averaged"):
         path = Path(folder, f"{name}.pth")
         if path.is_file():
-            model, _ = steps.load_model(path, run.device)
+            model, meta = steps.load_model(path, run.device)
             probs, labels = evaluate(model)
-            results[f"{name}_accuracy"] = float((probs.argmax(1) == labels).mean())
+            results[f"{name}_accuracy"] = accuracy(probs, labels)
             rows.append((name + seen * (name == "averaged"), f"{results[f'{name}_accuracy']:.4f}", str(path)))
     if distributed.is_main():
         save_results(run.folder, "student", results)
+        draw_confusion_matrix(folder / "confusion.png", probs, labels, meta["classes"])
         log.info(format_table(rows, ("student", "validation accuracy", "where")))
 
 

@@ -58,9 +58,8 @@ def main(argv=None):
                     waits += [wait] * (name == "ours")
     ours = np.median(rates["ours"])
     rows = [(name, f"{np.median(r):.1f}", f"{min(r):.1f}-{max(r):.1f}", f"{ours / np.median(r):.2f}") for name, r in rates.items()]
-    print(
-        f"{args.model} at {args.size} px, batch {args.batch_size}, {args.threads} threads, {args.workers} loader processes for the others"
-    )
+    print(f"{args.model} at {args.size} px, batch {args.batch_size}, {args.threads} threads")
+    print(f"the other loops decode in {args.workers} processes of their own")
     print(format_table(rows, ("loop", "images/s, median", "range", "ours is faster by")))
     print(f"our loop waits for data {np.median(waits):.2%} of the time")
 

@@ -72,7 +72,7 @@ def test_three_scripts_leave_what_the_readme_says(finished):
     for name in (
         "config.py", "environment.json", "log.txt", "index.csv", "folds.csv", "oof.csv", "results.json",
         "teacher/fold0/best.pth", "teacher/fold2/last.pth", "student/best.pth", "student/last.pth", "student/metrics.csv",
-        "student/final_1.pth", "student/final_2.pth", "student/averaged.pth",
+        "student/final_1.pth", "student/final_2.pth", "student/averaged.pth", "student/confusion.png",
         "deploy/model.onnx", "deploy/model.xml", "deploy/model.bin", "deploy/labels.txt", "deploy/manifest.json",
     ):  # fmt: skip
         assert (folder / name).is_file(), name

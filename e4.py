@@ -48,7 +48,7 @@ def train_fold(run, dataset, validation, folds, fold):
     train, folder = run.config.teacher, run.folder / "teacher" / f"fold{fold}"
     held_out, rows = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
     targets = smooth(one_hot(dataset.labels, len(dataset.classes)), train.label_smoothing)
-    model = steps.new_model(train, len(dataset.classes), run.device)
+    model = steps.new_model(run, train, len(dataset.classes))
     if train.head_epochs:
         features = steps.frozen_features(run, train, model, dataset, run.folder / "teacher" / "features.npy")
         steps.train_head(run, train, model, features, rows, targets, folder)

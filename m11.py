@@ -10,6 +10,7 @@ Reads runs/<name>/oof.csv, which e4.py wrote. Leaves runs/<name>/student/{best,f
 export_openvino.py. Interrupted? The same command goes on.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,11 @@ def main(argv=None):
     dataset, validation = steps.open_data(run, train)
     targets = soft_targets(run, dataset)
     rows, (held_out_data, held_out) = steps.student_split(run, dataset, validation)
-    distributed.main_first(lambda: check_same_settings(folder, steps.training_settings(run, train, dataset)))
+    settings = {**steps.training_settings(run, train, dataset), "targets": hashlib.sha256(targets.tobytes()).hexdigest()}
+    distributed.main_first(lambda: check_same_settings(folder, settings))
     evaluate = steps.evaluator(run, train, held_out_data, held_out)
 
-    model = steps.new_model(train, len(dataset.classes), run.device)
+    model = steps.new_model(run, train, len(dataset.classes))
     if train.head_epochs:
         features = steps.frozen_features(run, train, model, dataset, folder / "features.npy")
         steps.train_head(run, train, model, features, rows, targets, folder)

@@ -31,7 +31,7 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = head
-        self._kept_in_eval = []
+        self._frozen_stages, self._frozen_batchnorm = 0, False
 
     def forward(self, x):
         return self.head(self.features(x))
@@ -48,17 +48,17 @@ class Classifier(nn.Module):
         """
         if not 0 <= num_stages <= len(self.backbone.stages):
             raise UserError(f"frozen_stages={num_stages}: this backbone has {len(self.backbone.stages)} stages.")
-        frozen = self.backbone.stages[:num_stages]
-        frozen.requires_grad_(False)
-        self._kept_in_eval = list(frozen)
-        if batchnorm:
-            self._kept_in_eval += [m for m in self.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+        self.backbone.stages[:num_stages].requires_grad_(False)
+        self._frozen_stages, self._frozen_batchnorm = num_stages, batchnorm
         self.train(self.training)
 
     def train(self, mode=True):
         super().train(mode)
-        for module in self._kept_in_eval:
-            module.eval()
+        self.backbone.stages[: self._frozen_stages].eval()
+        if self._frozen_batchnorm:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         return self
 
 

@@ -60,11 +60,11 @@ def final_checkpoint(run):
     return "averaged" if run.config.student.final_epochs else "best"
 
 
-def new_model(train, num_classes, device):
-    """The model that `train` describes, its weights loaded, in channels-last memory on `device`."""
-    torch.manual_seed(0)  # replaced by the loop's own seeds; here it fixes the initial weights of the head
+def new_model(run, train, num_classes):
+    """The model that `train` describes, its weights loaded or drawn from the run's seed, in channels-last memory."""
+    torch.manual_seed(run.config.seed)
     model = build_model(**model_arguments(train, num_classes), weights=train.weights)
-    return model.to(device, memory_format=torch.channels_last)
+    return model.to(run.device, memory_format=torch.channels_last)
 
 
 def model_arguments(train, num_classes):

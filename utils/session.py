@@ -37,6 +37,9 @@ def start(parser, argv):
     args = parser.parse_args(argv)
     config = load_config(args.config, args.cfg_options)
     device = distributed.start(pick_device(config.device))
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # the shapes never change
+        torch.set_float32_matmul_precision("high")
     if config.num_threads or not distributed.is_distributed():
         torch.set_num_threads(config.num_threads or os.cpu_count())
     start_logging(config.folder, distributed.is_main())

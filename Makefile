@@ -32,4 +32,6 @@ $(STAMP): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+# Two packages bring the same folder cv2; the one that needs no desktop libraries (libGL) must come last.
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps $$(grep ^opencv-python-headless requirements.txt)
 	touch $@

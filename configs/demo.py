@@ -19,5 +19,25 @@ data = dict(
 )
 # EfficientNet-B1 from scratch on 560 pictures in a minute a fold: small pictures, many small steps, BatchNorm statistics that
 # keep up, and AdamW, which needs no hundreds of steps to get going as RAdam does. It stays a weak teacher.
-teacher = dict(weights="none", image_size=48, batch_size=16, epochs=5, optimizer="adamw", lr=2e-3, mixing="none", bn_momentum=0.1)
-student = dict(weights="none", image_size=64, resize=72, batch_size=32, epochs=30, lr=2e-3, bn_momentum=0.1)
+teacher = dict(
+    weights="none",
+    image_size=48,
+    batch_size=16,
+    epochs=4,
+    optimizer="adamw",
+    lr=2e-3,
+    mixing="none",
+    bn_momentum=0.1,
+)
+student = dict(
+    weights="none",
+    image_size=64,
+    resize=72,
+    batch_size=32,
+    epochs=24,
+    optimizer="adamw",
+    lr=3e-3,
+    weight_decay=0.05,
+    mixing_prob=0.3,  # so few epochs do not fill every batch with CutMix
+    bn_momentum=0.1,
+)

@@ -104,8 +104,8 @@ def _surface(rng, size):
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
     depth = 1 + rng.uniform(-0.35, 0.35) * x + rng.uniform(-0.35, 0.35) * y
     x, y = x / depth, y / depth
-    angle, scale = np.deg2rad(rng.uniform(-25, 25)), rng.uniform(4, 7)
-    bend = 0.03 * np.stack([_smooth(rng, size, 4), _smooth(rng, size, 4)])
+    angle, scale = np.deg2rad(rng.uniform(-15, 15)), rng.uniform(3, 4.5)
+    bend = 0.015 * np.stack([_smooth(rng, size, 4), _smooth(rng, size, 4)])
     u = np.cos(angle) * x - np.sin(angle) * y + bend[0]
     v = np.sin(angle) * x + np.cos(angle) * y + bend[1]
     return scale * u + rng.uniform(0, 100), scale * v + rng.uniform(0, 100)

@@ -1,6 +1,7 @@
 """How every script begins and ends: arguments, configuration, device, run folder, and one clear message when something is wrong."""
 
 import argparse
+import ctypes
 import os
 import sys
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ def start(parser, argv):
     """Parse `argv`, load the config, join the other processes if any, open the run folder and its log."""
     args = parser.parse_args(argv)
     config = load_config(args.config, args.cfg_options)
+    keep_freed_memory()
     device = distributed.start(pick_device(config.device))
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # the shapes never change
@@ -57,6 +59,17 @@ def reopen(folder):
         raise UserError(f"{folder}: not a run folder (no config.py in it). Give the folder that m11.py wrote, such as runs/demo.")
     start_logging(folder)
     return Session(load_config(folder / "config.py"), folder, torch.device("cpu"), argparse.Namespace())
+
+
+def keep_freed_memory():
+    """Let glibc keep the memory of freed tensors for the next ones instead of giving it back and fetching it again every step.
+
+    Training MobileNetV3-small on a CPU gains a quarter at 112 px. Elsewhere than on Linux with glibc it does nothing.
+    """
+    trim_threshold, mmap_threshold, never = -1, -3, 2**31 - 1  # names and values of <malloc.h>
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(trim_threshold, never)
+        libc.mallopt(mmap_threshold, never)
 
 
 def pick_device(name):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from common.errors import UserError
-from deploy.benchmark import compare
+from deploy.benchmark import compare, onnx_engine, openvino_engine, torch_engine
 from deploy.fuse import fuse
 from deploy.onnx_file import export_onnx
 from deploy.openvino_ir import write_ir
@@ -34,7 +34,13 @@ def main(argv=None):
         export_onnx(fused, torch.from_numpy(images[:2]), onnx_path)
         write_ir(onnx_path, xml_path, {})
         # Copies, because the engines' runners change the memory format in place.
-        rows = compare(copy.deepcopy(model), copy.deepcopy(fused), onnx_path, xml_path, images, repeats=args.repeats)
+        engines = [
+            torch_engine("PyTorch eager", copy.deepcopy(model), images),
+            torch_engine("PyTorch fused", copy.deepcopy(fused), images),
+            onnx_engine("ONNX Runtime", onnx_path, images),
+            openvino_engine("OpenVINO", xml_path, images),
+        ]
+        rows = compare(engines, repeats=args.repeats)
     _, eager_ms, _, _, eager_rate = rows[0]
     table = [
         (name, f"{ms:.2f}", f"{p99:.2f}", f"{fps:.0f}", f"{eager_ms / ms:.2f}x", f"{rate:.0f}", f"{rate / eager_rate:.2f}x")

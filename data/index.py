@@ -38,9 +38,9 @@ def list_images(root, classes=None):
     rows, texts = [], []
     for label in classes:
         files = list(_files_below(root / label))
-        texts += [file for file in files if file.suffix.lower() in TEXT_SUFFIXES]
+        texts += [file for file in files if _is_text(file)]
         for file in files:
-            if file.suffix.lower() not in TEXT_SUFFIXES:
+            if not _is_text(file):
                 rows.append((file.relative_to(root).as_posix(), label, *_size_and_time(file)))
     if texts:
         log.warning(f"{root}: {len(texts)} text files among the pictures are left out (such as {texts[0].relative_to(root)})")
@@ -96,6 +96,15 @@ def _class_folders(root, wanted):
     if len(wanted) < 2:
         raise UserError(f"{root}: only one class ('{wanted[0]}'). A classifier needs at least two class folders.")
     return tuple(wanted)
+
+
+def picture_files(folder):
+    """The files at any depth below `folder` that may be pictures: all visible ones but text files, sorted within each folder."""
+    return (file for file in _files_below(folder) if not _is_text(file))
+
+
+def _is_text(file):
+    return file.suffix.lower() in TEXT_SUFFIXES
 
 
 def _files_below(folder):

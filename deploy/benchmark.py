@@ -1,6 +1,8 @@
 """Latency and throughput of the same network in several engines, measured in turns so that noise hits all alike."""
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import openvino as ov
@@ -10,28 +12,62 @@ from deploy.openvino_ir import compile_ir
 from deploy.parity import onnx_session
 
 
-def latency(runners, image, *, repeats=100, warmup=10):
-    """{name: (median ms, 99th percentile ms)} of one image at a time; `runners` {name: call on (1, ...) array} take turns."""
-    times = {name: [] for name in runners}
+@dataclass(frozen=True)
+class Engine:
+    """One way to run a network."""
+
+    name: str
+    run: Callable  # on one image, (1, ...), tuned for latency
+    stream: Callable  # on all of `batch`, tuned for throughput
+    batch: np.ndarray  # (N, ...), as this engine takes it
+
+
+def compare(engines, *, repeats=100):
+    """Rows (engine, median ms, p99 ms, images/s one at a time, images/s throughput)."""
+    times, rates = latency(engines, repeats=repeats), throughput(engines)
+    return [(engine.name, *times[engine.name], 1e3 / times[engine.name][0], rates[engine.name]) for engine in engines]
+
+
+def latency(engines, *, repeats=100, warmup=10):
+    """{name: (median ms, 99th percentile ms)} of one image at a time; the engines take turns."""
+    times = {engine.name: [] for engine in engines}
     for i in range(warmup + repeats):
-        for name, run in runners.items():
+        for engine in engines:
+            image = engine.batch[:1]
             start = time.perf_counter()
-            run(image)
+            engine.run(image)
             if i >= warmup:
-                times[name].append(1e3 * (time.perf_counter() - start))
+                times[engine.name].append(1e3 * (time.perf_counter() - start))
     return {name: (float(np.median(t)), float(np.percentile(t, 99))) for name, t in times.items()}
 
 
-def throughput(runners, batch, *, rounds=5):
-    """{name: images/s}, the median over `rounds` in which every runner takes its turn on `batch`."""
-    rates = {name: [] for name in runners}
+def throughput(engines, *, rounds=5):
+    """{name: images/s}, the median over `rounds` in which every engine takes its turn on its batch."""
+    rates = {engine.name: [] for engine in engines}
     for i in range(rounds + 1):
-        for name, run in runners.items():
+        for engine in engines:
             start = time.perf_counter()
-            run(batch)
+            engine.stream(engine.batch)
             if i:  # the first round warms up
-                rates[name].append(len(batch) / (time.perf_counter() - start))
+                rates[engine.name].append(len(engine.batch) / (time.perf_counter() - start))
     return {name: float(np.median(r)) for name, r in rates.items()}
+
+
+def torch_engine(name, model, batch):
+    """PyTorch on the CPU. `batch` float (N, 3, H, W) or uint8 (N, H, W, 3)."""
+    run = torch_runner(model)
+    return Engine(name, run, run, batch)
+
+
+def onnx_engine(name, path, batch, *, fixed_batch=False):
+    """ONNX Runtime. fixed_batch: the file takes one image, so a batch goes through one by one."""
+    run = onnx_session(path)
+    return Engine(name, run, (lambda images: [run(image[None]) for image in images]) if fixed_batch else run, batch)
+
+
+def openvino_engine(name, xml_path, batch):
+    """OpenVINO, tuned for latency, and for throughput with parallel requests of one image each."""
+    return Engine(name, openvino_runner(xml_path), openvino_stream_runner(xml_path), batch)
 
 
 def torch_runner(model):
@@ -47,7 +83,7 @@ def torch_runner(model):
 
 
 def openvino_runner(xml_path):
-    """One image at a time -> logits by OpenVINO, tuned for latency."""
+    """One image at a time -> logits by OpenVINO."""
     request = compile_ir(xml_path).create_infer_request()
     return lambda batch: request.infer([batch])
 
@@ -62,22 +98,3 @@ def openvino_stream_runner(xml_path):
         queue.wait_all()
 
     return run
-
-
-def compare(eager, fused, onnx_path, xml_path, batch, *, repeats=100, fixed_batch=False):
-    """Rows (engine, median ms, p99 ms, images/s at one a time, images/s throughput) for the four engines on `batch` (N, ...).
-
-    fixed_batch: the files take one image, so the throughput of ONNX Runtime is measured one by one too.
-    """
-    one_at_a_time = {
-        "PyTorch eager": torch_runner(eager),
-        "PyTorch fused": torch_runner(fused),
-        "ONNX Runtime": onnx_session(onnx_path),
-        "OpenVINO": openvino_runner(xml_path),
-    }
-    streaming = {**one_at_a_time, "OpenVINO": openvino_stream_runner(xml_path)}
-    if fixed_batch:
-        streaming["ONNX Runtime"] = lambda images: [one_at_a_time["ONNX Runtime"](image[None]) for image in images]
-    times = latency(one_at_a_time, batch[:1], repeats=repeats)
-    rates = throughput(streaming, batch)
-    return [(name, *times[name], 1e3 / times[name][0], rates[name]) for name in one_at_a_time]

@@ -55,6 +55,15 @@ def student_split(run, dataset, validation):
     return np.flatnonzero(folds != run.config.student.fold), (dataset, np.flatnonzero(folds == run.config.student.fold))
 
 
+def validation_files(run):
+    """(paths, class names) of the pictures that the student was not trained on, as files."""
+    dataset, validation = open_data(run, run.config.student)
+    held_out, rows = student_split(run, dataset, validation)[1]
+    root = Path(run.config.data.root if validation is None else run.config.data.val_root)
+    part = held_out.table.iloc[rows]
+    return [root / path for path in part["path"]], part["label"].tolist()
+
+
 def final_checkpoint(run):
     """Name of the student that ships: the averaged one where there is a second stage."""
     return "averaged" if run.config.student.final_epochs else "best"

@@ -6,17 +6,21 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch
+from model_api.models import ClassificationModel
 from scipy.special import softmax
 
 from common.errors import UserError
 from common.files import sha256
 from deploy.fuse import PixelInput, fuse
+from deploy.inputs import NetworkInput
+from deploy.int8 import quantize
 from deploy.manifest import write_manifest
 from deploy.onnx_file import export_onnx
-from deploy.openvino_ir import model_info, write_ir
+from deploy.openvino_ir import model_info, save_ir, write_ir
 from deploy.parity import ParityError, check_parity, ir_probabilities, onnx_probabilities
 from deploy.staging import staged_folder
 from models import build_model
+from recipe.predictor import IrPredictor
 
 SIZE = 64
 CLASSES = ["a b", "punk", "日本"]
@@ -119,6 +123,83 @@ def test_onnx_on_raw_pixels_answers_as_on_normalised_floats(model, pixels, refer
     check_parity(reference, {"onnx": onnx_probabilities(tmp_path / "model.onnx", [inputs])}, 1e-4)
 
 
+@pytest.fixture(scope="module")
+def squares(pixels):
+    """uint8 (6, R, R, 3): the pictures with a border that the cut removes."""
+    border = (PREPROCESSING["resize"] - SIZE) // 2
+    return np.pad(pixels, ((0, 0), (border, border), (border, border), (0, 0)), constant_values=255)
+
+
+@pytest.fixture(scope="module")
+def whole_picture_ir(files, tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "model.xml"
+    taken = NetworkInput(PREPROCESSING, pixels=True, color="bgr", whole_pictures=True)
+    info = model_info(CLASSES, PREPROCESSING, True, "bgr")
+    write_ir(files[True] / "model.onnx", path, info, pixels=taken.ir_pixels)
+    return path, taken
+
+
+def test_every_form_of_input_shows_the_network_the_same(files, whole_picture_ir, squares, pixels, reference):
+    path, taken = whole_picture_ir
+    floats = NetworkInput(PREPROCESSING)
+    assert np.array_equal(floats.cut(squares), pixels)
+    assert np.array_equal(floats.ir_input(squares), normalised(pixels))
+    answers = {
+        "floats": ir_probabilities(files[True] / "model.xml", [floats.ir_input(squares)]),
+        "whole pictures": ir_probabilities(path, [taken.ir_input(square[None]) for square in squares]),
+    }
+    check_parity(reference, answers, 1e-4)
+
+
+def test_ir_takes_pictures_of_any_size_and_averages_what_it_shrinks(whole_picture_ir, squares, reference):
+    """Rows that alternate around the picture's values: only a mean over them gives the picture again."""
+    path, taken = whole_picture_ir
+    tall = squares.clip(40, 215).repeat(4, axis=1).repeat(2, axis=2)
+    tall[:, ::2] += 40
+    tall[:, 1::2] -= 40
+    probs = ir_probabilities(path, [taken.ordered(picture[None]) for picture in tall])
+    expected = ir_probabilities(path, [taken.ir_input(square[None]) for square in squares.clip(40, 215)])
+    check_parity(expected, {"tall": probs}, 1e-4)
+
+
+def test_model_api_reads_the_ir_without_further_arguments(whole_picture_ir, squares):
+    """Compared in OpenVINO's own choice of precision, which Model API takes and which is bf16 on some CPUs."""
+    path, _ = whole_picture_ir
+    model, ours = ClassificationModel.create_model(str(path)), IrPredictor(path)
+    compiled = ov.Core().compile_model(str(path), "CPU")
+    for square in squares:
+        result, probs = model(np.ascontiguousarray(square[..., ::-1])), softmax(compiled(ours.network_input(square))[0][0])
+        assert result.raw_scores == pytest.approx(probs, abs=1e-4)
+        assert result.top_labels[0].id == probs.argmax()
+        assert result.top_labels[0].name == "_".join(CLASSES[probs.argmax()].split())
+
+
+@pytest.mark.parametrize(("pixel_input", "color"), [(False, "rgb"), (True, "rgb"), (True, "bgr")])
+def test_predictor_reads_from_the_ir_what_it_takes(files, squares, reference, pixel_input, color, tmp_path):
+    taken = NetworkInput(PREPROCESSING, pixel_input, color)
+    info = model_info(CLASSES, PREPROCESSING, pixel_input, color)
+    write_ir(files[True] / "model.onnx", tmp_path / "model.xml", info, pixels=taken.ir_pixels)
+    predictor = IrPredictor(tmp_path / "model.xml")
+    assert predictor.classes == ["a_b", "punk", "日本"]
+    assert np.stack([predictor(square) for square in squares]) == pytest.approx(reference, abs=1e-4)
+
+
+def test_predictor_refuses_an_ir_of_unknown_origin(files, tmp_path):
+    write_ir(files[True] / "model.onnx", tmp_path / "model.xml", {})
+    with pytest.raises(UserError, match=r"model\.xml: does not say what pictures it takes"):
+        IrPredictor(tmp_path / "model.xml")
+
+
+def test_int8_is_smaller_and_answers_about_the_same(files, pixels, reference, tmp_path):
+    images, labels = normalised(pixels), reference.argmax(1)
+    quantized = quantize(files[True] / "model.onnx", images, images, labels, max_drop=0.0)
+    save_ir(quantized, tmp_path / "model.xml", {})
+    operations = {node.get_type_name() for node in ov.Core().read_model(tmp_path / "model.xml").get_ops()}
+    assert "FakeQuantize" in operations
+    assert (tmp_path / "model.bin").stat().st_size < 0.5 * (files[True] / "model.bin").stat().st_size
+    assert np.array_equal(ir_probabilities(tmp_path / "model.xml", [images]).argmax(1), labels)
+
+
 def test_ir_carries_what_model_api_reads(files):
     network = ov.Core().read_model(files[True] / "model.xml")
     info = {key: value.astype(str) for key, value in network.get_rt_info(["model_info"]).astype(dict).items()}
@@ -199,13 +280,15 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path):
 def test_manifest_describes_every_file(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"abc")
     meta = {"classes": CLASSES, "preprocessing": PREPROCESSING, "model": {}, "fingerprint": "f00d", "code_version": "v0"}
+    taken = NetworkInput(PREPROCESSING, pixels=True, color="bgr", fixed_batch=True)
     write_manifest(
-        tmp_path, meta=meta, pixel_input=True, color="bgr", dynamic_batch=False,
-        accuracy={"ir": 0.5}, parity={"ir": 1e-6}, code_version="v1",
+        tmp_path, meta=meta, network_input=taken, accuracy={"ir": 0.5}, parity={"ir": 1e-6},
+        speed=[("ir", 1.0, 2.0, 1000.0, 2000.0)], code_version="v1",
     )  # fmt: skip
     manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     assert set(manifest["files"]) == {"model.onnx", "labels.txt"}
     assert manifest["files"]["model.onnx"] == {"bytes": 3, "sha256": sha256(tmp_path / "model.onnx")}
     assert (manifest["input"]["shape"], manifest["input"]["color"]) == ([1, SIZE, SIZE, 3], "bgr")
+    assert manifest["speed"]["ir"] == {"ms": 1.0, "p99_ms": 2.0, "fps": 1000.0, "fps_throughput": 2000.0}
     assert manifest["openvino_inference_precision"] == "f32"
     assert (tmp_path / "labels.txt").read_text(encoding="utf-8").splitlines() == CLASSES

@@ -11,9 +11,9 @@ ALLOWED = {
     "models": {"models", "common"},
     "utils": {"utils", "common"},
     "deploy": {"deploy", "data", "models", "utils", "common"},
-    "recipe": {"recipe", "data", "models", "utils", "common"},
+    "recipe": {"recipe", "deploy", "data", "models", "utils", "common"},
 }
-OURS = {*ALLOWED, "e4", "m11", "export_openvino"}
+OURS = {*ALLOWED, "e4", "m11", "export_openvino", "predict"}
 
 
 def imported_packages(path):

@@ -8,11 +8,16 @@ import time
 
 import numpy as np
 import onnxruntime
+import openvino as ov
 import pandas as pd
 import pytest
 import torch
 from conftest import REPO
 
+from data.decode import read_rgb
+from deploy.fuse import fuse
+from deploy.inputs import NetworkInput
+from recipe import exporting
 from recipe.steps import load_model
 from utils.checkpoints import load_checkpoint
 
@@ -113,6 +118,72 @@ def test_averaged_checkpoint_is_the_mean_of_the_final_epochs(finished):
             torch.testing.assert_close(value, ((first[key].double() + second[key].double()) / 2).float(), rtol=1e-6, atol=1e-7)
         else:
             assert torch.equal(value, second[key])
+
+
+def test_predict_answers_for_every_file_and_says_what_is_wrong_with_a_bad_one(call, finished, textiles, tmp_path):
+    folder, _ = finished
+    (tmp_path / "torn.jpg").write_bytes(b"")
+    table = {}
+    for source in (folder, folder / "student" / "averaged.pth"):
+        call("predict.py", source, textiles / "validation", tmp_path / "torn.jpg", "--output", tmp_path / "answers.csv")
+        table[source] = pd.read_csv(tmp_path / "answers.csv")
+    by_ir, by_torch = table.values()
+    good = by_ir[by_ir["error"].isna()]
+    assert sorted(good["path"]) == sorted(map(str, (textiles / "validation").rglob("*.jpg")))
+    assert list(by_ir["path"]) == list(by_torch["path"])
+    assert by_ir.iloc[-1][["path", "error"]].tolist() == [str(tmp_path / "torn.jpg"), "empty file (0 bytes)"]
+    probs = good.filter(like="p_").to_numpy()
+    assert probs.sum(1) == pytest.approx(1, abs=1e-5)
+    assert np.abs(probs - by_torch.filter(like="p_").to_numpy()[:-1]).max() < 1e-4
+    assert good["confidence"].to_numpy() == pytest.approx(probs.max(1))
+    truth = [path.split("/")[-2] for path in good["path"]]
+    accuracy = json.loads((folder / "results.json").read_text())["student"]["averaged_accuracy"]
+    assert np.mean(good["class"] == truth) == pytest.approx(accuracy)  # the same pictures, the same answers as in training
+
+
+def test_predict_writes_json_and_activation_maps(call, finished, textiles, tmp_path):
+    folder, _ = finished
+    picture = next((textiles / "validation").rglob("*.jpg"))
+    call("predict.py", folder, picture, picture, "--output", tmp_path / "a.json", "--explain", tmp_path / "maps")
+    rows = json.loads((tmp_path / "a.json").read_text())
+    assert [row["path"] for row in rows] == [str(picture)] * 2
+    assert rows[0]["probabilities"][rows[0]["class"]] == rows[0]["confidence"]
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [f"{picture.stem}-2.jpg", f"{picture.stem}.jpg"]
+    assert read_rgb(tmp_path / "maps" / picture.name).shape == read_rgb(picture).shape
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere", "."), "nowhere: no such file"),
+        (("{run}", "nothing*.jpg"), "nothing*.jpg: no such file, or nothing in it"),
+        (("{run}", "{torn}"), "none of the 1 files could be read"),
+        (("{run}", "{torn}", "--output", "answers.txt"), "takes a name that ends in .csv or .json"),
+    ],
+)
+def test_predict_says_what_is_wrong(call, finished, tmp_path, arguments, message):
+    (tmp_path / "torn.jpg").write_bytes(b"")
+    values = {"run": finished[0], "torn": tmp_path / "torn.jpg"}
+    done = call("predict.py", *(argument.format(**values) for argument in arguments), check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_int8_over_its_budget_leaves_fp32_alone(finished, tmp_path, monkeypatch):
+    """Quantised here means: the same network, against an FP32 accuracy that it cannot reach."""
+    folder, _ = finished
+    model, meta = load_model(folder / "student" / "averaged.pth")
+    squares, labels = np.zeros((4, 36, 36, 3), np.uint8), np.zeros(4, int)
+    training = type("Training", (), {"images": squares, "__len__": lambda self: 4})()
+    monkeypatch.setattr(exporting, "quantize", lambda path, *args, **kw: ov.convert_model(str(path)))
+    arguments = (fuse(model), tmp_path / "model_int8.xml", NetworkInput(meta["preprocessing"]), training, squares, labels)
+    assert not exporting.write_int8(*arguments, {"OpenVINO": 1.02}, meta, 1.0)
+    assert not list(tmp_path.iterdir())
+    scores = {"OpenVINO": -0.01}
+    assert exporting.write_int8(*arguments, scores, meta, 1.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model_int8.bin", "model_int8.xml"]
+    assert 0 <= scores["OpenVINO INT8"] <= 1
 
 
 def test_numbers_in_the_manifest_are_those_of_the_files(finished, textiles):

@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+CPP_PACKAGES := g++ cmake libopencv-dev nlohmann-json3-dev
+OPENVINO_DIR = $$($(BIN)/python -c 'import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec("openvino").origin).parent / "cmake")')
 
-.PHONY: help demo test lint format clean-demo
+.PHONY: help demo test cpp submission lint format clean-demo
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -16,6 +18,14 @@ demo: $(STAMP)  ## the whole recipe on embedded data, minutes on two cores; leav
 
 test: $(STAMP)  ## all tests
 	$(BIN)/python -m pytest
+
+cpp: $(STAMP)  ## the C++ program build/cpp/classify and the platform's library build/cpp/lib/libji.so
+	@command -v cmake >/dev/null && command -v g++ >/dev/null || { echo "On Debian and Ubuntu: apt-get install $(CPP_PACKAGES)"; exit 1; }
+	cmake -S deploy/cpp -B build/cpp -DCMAKE_BUILD_TYPE=Release -DOpenVINO_DIR=$(OPENVINO_DIR)
+	cmake --build build/cpp --parallel
+
+submission: cpp  ## RUN=runs/x: what is handed in, RUN/submission, proved from a clean folder
+	$(BIN)/python -m recipe.submission $(RUN)
 
 lint: $(STAMP)  ## linter and formatter, checking only
 	$(BIN)/ruff check .

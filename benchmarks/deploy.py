@@ -1,0 +1,254 @@
+"""What each way of running a finished student costs and gives, on the same pictures in one run, and the contest's score.
+
+    make cpp && python export_openvino.py runs/demo --int8 && python benchmarks/deploy.py runs/demo
+    python benchmarks/deploy.py runs/demo --sizes 32 96 160 224        the same weights at other input sizes, OpenVINO only
+
+Accuracy, FPS and milliseconds are taken from the validation pictures' files: decode, resize, infer, one picture at a time, all ways
+taking turns. The score is 0.7 * accuracy + 0.3 * min(1, FPS / target); target: 162.5, what the contest's entry reached.
+Leaves benchmark.csv and benchmark.png (or sizes.csv and sizes.png) in RUN/deploy or in --output.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from common.errors import UserError
+from common.files import atomic_path, write_csv
+from data.decode import read_rgb
+from deploy.benchmark import Engine, onnx_engine, openvino_engine, throughput, torch_engine
+from deploy.fuse import fuse
+from deploy.onnx_file import export_onnx
+from deploy.openvino_ir import model_info, write_ir
+from models import build_model
+from recipe import steps
+from recipe.predictor import CheckpointPredictor, IrPredictor, student_checkpoint
+from utils import session
+
+CLASSIFY = Path(__file__).resolve().parent.parent / "build" / "cpp" / "classify"
+
+
+def main(argv=None):
+    args = parse(argv)
+    run = session.reopen(args.run_dir)
+    files, labels = steps.validation_files(run)
+    if args.sizes:
+        table, name = at_sizes(run, args.sizes, files, labels), "sizes"
+    else:
+        table, name = all_ways(run, files, labels, args.classify), "benchmark"
+    table["score"] = args.weight * table["accuracy"] + (1 - args.weight) * (table["fps"] / args.target).clip(upper=1)
+    output = args.output or run.folder / "deploy"
+    output.mkdir(parents=True, exist_ok=True)
+    write_csv(output / f"{name}.csv", table)
+    draw(output / f"{name}.png", table, args.target)
+    print(f"{len(files)} pictures, {torch.get_num_threads()} threads; one at a time, from file to class, unless it says otherwise")
+    print(table.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
+    print(f"-> {output / name}.csv, .png")
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_dir", type=Path, help="the run's folder, exported with --int8")
+    parser.add_argument("--sizes", type=int, nargs="+", metavar="PIXELS", help="input sizes to compare instead")
+    parser.add_argument("--weight", type=float, default=0.7, help="of accuracy in the score (default: %(default)s)")
+    parser.add_argument("--target", type=float, default=162.5, metavar="FPS", help="full marks for speed (default: %(default)s)")
+    parser.add_argument("--classify", type=Path, default=CLASSIFY, help="the C++ program that make cpp built")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN/deploy")
+    return parser.parse_args(argv)
+
+
+def all_ways(run, files, labels, classify):
+    """One row for each engine, and for the C++ program with FP32 and INT8."""
+    irs = {"OpenVINO FP32": run.folder / "deploy" / "model.xml", "OpenVINO INT8": run.folder / "deploy" / "model_int8.xml"}
+    for path in irs.values():
+        if not path.is_file():
+            raise UserError(f"{path}: not there. Run: python export_openvino.py {run.folder} --int8")
+    if not classify.is_file():
+        raise UserError(f"{classify}: not there. Run: make cpp, or name the program with --classify.")
+    makers = {
+        "PyTorch eager": partial(torch_way, run.folder, fused=False),
+        "PyTorch fused": partial(torch_way, run.folder, fused=True),
+        "ONNX Runtime FP32": partial(onnx_way, run.folder),
+        **{name: partial(ir_way, path) for name, path in irs.items()},
+    }
+    ways = {name: make() for name, make in makers.items()}
+    rows = measure(ways, files, labels)
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for name, make in makers.items():
+            rows[name]["memory_mib"] = pool.apply(memory_of, (make, files[0]))
+    for name, path in irs.items():
+        rows[name.replace("OpenVINO", "C++")] = run_classify(classify, path, files, labels)
+    return pd.DataFrame([{"engine": name, **row} for name, row in rows.items()])
+
+
+def at_sizes(run, sizes, files, labels):
+    """One row for each input size: the run's weights, exported anew."""
+    predictor = CheckpointPredictor(student_checkpoint(run.folder))
+    trained = predictor.input.preprocessing
+    arguments = predictor.meta["model"]
+    with tempfile.TemporaryDirectory() as folder:
+        ways = {}
+        for size in sizes:
+            preprocessing = {**trained, "image_size": size, "resize": round(size * trained["resize"] / trained["image_size"])}
+            model = build_model(**{**arguments, "image_size": size}).eval()
+            model.load_state_dict(predictor.model.state_dict())
+            onnx_path, xml_path = Path(folder, f"{size}.onnx"), Path(folder, f"{size}.xml")
+            export_onnx(fuse(model), torch.zeros(2, 3, size, size), onnx_path)
+            write_ir(onnx_path, xml_path, model_info(predictor.classes, preprocessing, False, "rgb"))
+            Path(folder, "labels.txt").write_text("".join(f"{name}\n" for name in predictor.classes), encoding="utf-8")
+            ways[size] = ir_way(xml_path)
+        rows = measure(ways, files, labels)
+    return pd.DataFrame([{"size": size, **row} for size, row in rows.items()])
+
+
+@dataclass
+class Way:
+    """Pixels in, class out."""
+
+    classes: list[str]
+    prepare: Callable  # uint8 RGB (H, W, 3) -> the network's input, a batch of one
+    engine: Engine  # runs such inputs; its batch is 64 of them
+
+
+def torch_way(folder, *, fused):
+    predictor = CheckpointPredictor(student_checkpoint(folder))
+    model = fuse(predictor.model) if fused else predictor.model
+    prepare = lambda pixels: predictor.network_tensor(pixels).numpy()  # noqa: E731
+    return Way(predictor.classes, prepare, torch_engine("", model, batch_of(prepare)))
+
+
+def onnx_way(folder):
+    predictor = IrPredictor(folder / "deploy" / "model.xml")
+    if predictor.input.whole_pictures or predictor.input.fixed_batch:
+        raise UserError(f"{folder}: to compare the engines, export without --resize and --batch 1.")
+    batch = batch_of(predictor.network_input)
+    return Way(predictor.classes, predictor.network_input, onnx_engine("", folder / "deploy" / "model.onnx", batch))
+
+
+def ir_way(xml_path):
+    predictor = IrPredictor(xml_path)
+    batch = batch_of(predictor.network_input)
+    return Way(predictor.classes, predictor.network_input, openvino_engine("", xml_path, batch))
+
+
+def batch_of(prepare, size=64):
+    return np.concatenate([prepare(np.zeros((256, 256, 3), np.uint8))] * size)
+
+
+def measure(ways, files, labels):
+    """{name: row of the table}; every picture goes through all ways before the next one does."""
+    right, infer_ms, total_ms = ({name: [] for name in ways} for _ in range(3))
+    for path, label in zip(files[:10] + files, labels[:10] + labels, strict=True):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            inputs = way.prepare(read_rgb(path))
+            prepared = time.perf_counter()
+            logits = way.engine.run(inputs)
+            end = time.perf_counter()
+            right[name].append(way.classes[int(np.argmax(_array(logits)))] == label)
+            infer_ms[name].append(1e3 * (end - prepared))
+            total_ms[name].append(1e3 * (end - start))
+    rates = throughput([replace(way.engine, name=name) for name, way in ways.items()])
+    warm = slice(10, None)  # the first ten pictures went through to warm up
+    return {
+        name: {
+            "accuracy": np.mean(right[name][warm]),
+            "fps": 1e3 / np.mean(total_ms[name][warm]),
+            "p50_ms": np.median(total_ms[name][warm]),
+            "p99_ms": np.percentile(total_ms[name][warm], 99),
+            "infer_p50_ms": np.median(infer_ms[name][warm]),
+            "infer_p99_ms": np.percentile(infer_ms[name][warm], 99),
+            "infer_many_fps": rates[name],
+        }
+        for name in ways
+    }
+
+
+def _array(logits):
+    """The engines answer with a tensor, an array, or OpenVINO's dict of outputs."""
+    return logits.numpy() if isinstance(logits, torch.Tensor) else logits if isinstance(logits, np.ndarray) else logits[0]
+
+
+def memory_of(make_way, path):
+    """MiB by which a process grows when it loads a way and runs it on one picture; call in a process of its own."""
+    read_rgb(path)
+    before = _resident_mib()
+    way = make_way()
+    for _ in range(10):
+        way.engine.run(way.prepare(read_rgb(path)))
+    return _resident_mib() - before
+
+
+def _resident_mib():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def run_classify(program, xml_path, files, labels):
+    """The C++ program's row: accuracy from its answers, the rest from its own benchmark. Its memory is the whole process's."""
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder, "pictures.txt")
+        listed.write_text("".join(f"{path.resolve()}\n" for path in files))
+        command = [str(program), "--model", str(xml_path), "--list", str(listed)]
+        answers, memory = _output([*command, "--output", "json"])
+        measured, _ = _output([*command, "--output", "json", "--benchmark"])
+    answers, measured = json.loads(answers), json.loads(measured)
+    latency, rates = measured["latency_ms"], measured["pictures_per_second"]
+    return {
+        "accuracy": np.mean([answer["class"] == label for answer, label in zip(answers, labels, strict=True)]),
+        "fps": 1e3 / (latency["decode"] + latency["preprocess"] + latency["infer"]),
+        "p50_ms": latency["p50"],
+        "p99_ms": latency["p99"],
+        "infer_p50_ms": latency["infer_p50"],
+        "infer_p99_ms": latency["infer_p99"],
+        "infer_many_fps": rates["infer_only"],
+        "decode_many_fps": rates["decode_only"],
+        "many_fps": rates["end_to_end"],
+        "memory_mib": memory,
+    }
+
+
+def _output(command):
+    """(what the command printed, the most memory it held in MiB)."""
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
+        process = subprocess.Popen(command, stdout=printed, stderr=complaints)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        texts = [(file.seek(0), file.read().decode())[1] for file in (printed, complaints)]
+    if process.returncode:
+        raise UserError(f"{command[0]} failed: {texts[1].strip()}")
+    return texts[0], usage.ru_maxrss / 1024
+
+
+def draw(path, table, target):
+    """Accuracy against frames per second, a point each."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for _, row in table.iterrows():
+        axes.scatter(row["fps"], row["accuracy"])
+        axes.annotate(str(row.iloc[0]), (row["fps"], row["accuracy"]), xytext=(5, 5), textcoords="offset points")
+    axes.axvline(target, linestyle=":", color="grey")
+    axes.set(xscale="log", xlabel="frames per second, one at a time, from file to class", ylabel="accuracy on validation pictures")
+    axes.margins(0.15)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+
+
+if __name__ == "__main__":
+    session.run_script(main)

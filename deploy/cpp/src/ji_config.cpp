@@ -1,0 +1,58 @@
+#include "ji_config.h"
+
+#include <dlfcn.h>
+
+#include <fstream>
+#include <set>
+#include <stdexcept>
+
+namespace deploy {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+/// The folder above that of this library: the working directory is the platform's.
+fs::path home() {
+    Dl_info facts;
+    if (!dladdr(reinterpret_cast<void*>(&read_ji_config), &facts) || !facts.dli_fname)
+        throw std::runtime_error("libji.so: cannot find out where this library lies.");
+    return fs::canonical(facts.dli_fname).parent_path().parent_path();
+}
+
+/// A misspelt key would silently leave its value as it was.
+void check_keys(const Json& object, const std::set<std::string>& known) {
+    for (const auto& [key, value] : object.items())
+        if (!known.count(key)) throw std::runtime_error("unknown key '" + key + "'");
+}
+
+void read(const Json& object, const char* key, std::string& value) { value = object.value(key, value); }
+
+void read_config(const Json& config, const fs::path& models, JiConfig& result) {
+    check_keys(config, {"model", "threads", "keys"});
+    result.model = models / config.value("model", "model.xml");
+    result.threads = config.value("threads", 0);
+    if (result.threads < 0) throw std::runtime_error("'threads' is negative");
+    auto keys = config.value("keys", Json::object());
+    check_keys(keys, {"class", "confidence", "probabilities"});
+    read(keys, "class", result.keys.name);
+    read(keys, "confidence", result.keys.confidence);
+    read(keys, "probabilities", result.keys.probabilities);
+}
+
+}  // namespace
+
+JiConfig read_ji_config() {
+    JiConfig result;
+    fs::path path = home() / "config" / "config.json";
+    try {
+        Json config = Json::object();
+        if (std::ifstream file{path}) config = Json::parse(file);
+        read_config(config, home() / "model", result);
+    } catch (const std::exception& error) {
+        throw std::runtime_error(path.string() + ": " + error.what() + ". See ji.h for what it may hold.");
+    }
+    return result;
+}
+
+}  // namespace deploy

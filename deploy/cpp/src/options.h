@@ -1,0 +1,25 @@
+// The command line of `classify`.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace deploy {
+
+struct Options {
+    std::string model, device = "CPU", output = "csv";
+    int threads = 0;  // 0: as many as there are cores
+    bool benchmark = false;
+    double seconds = 5;  // of each measurement
+    std::vector<std::string> pictures;
+};
+
+/// Wrong use of the command line: one message and status 2.
+struct UsageError {
+    std::string message;
+};
+
+/// Prints the help and exits where that is asked for. Throws UsageError.
+Options parse_options(int argc, char** argv);
+
+}  // namespace deploy

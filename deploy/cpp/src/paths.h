@@ -1,0 +1,16 @@
+// What the user names -> the list of pictures.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace deploy {
+
+/// A folder becomes all files below it, sorted, without hidden files and texts (as in data/index.py); a .txt file the
+/// paths in it, see `read_list`; anything else is a picture, to be judged by decoding. Throws std::runtime_error.
+std::vector<std::string> list_pictures(const std::vector<std::string>& named);
+
+/// The paths in a text file, one a line, relative to the working directory.
+std::vector<std::string> read_list(const std::string& path);
+
+}  // namespace deploy

@@ -1,0 +1,44 @@
+#include "request.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace deploy {
+
+Answer answer_of(const float* logits, size_t count) {
+    Answer answer;
+    answer.probabilities.assign(logits, logits + count);
+    auto largest = std::max_element(logits, logits + count);
+    answer.best = largest - logits;
+    float sum = 0;
+    for (float& value : answer.probabilities) sum += value = std::exp(value - *largest);
+    for (float& value : answer.probabilities) value /= sum;
+    return answer;
+}
+
+void Request::load_file(const std::string& path) {
+    read_file(path, content_);
+    load_bytes(content_);
+}
+
+void Request::load_bytes(const Bytes& content) {
+    decode(content, bgr_);
+    preprocess_(bgr_, request_);
+}
+
+void Request::load_pixels(const cv::Mat& pixels) {
+    to_bgr(pixels.clone(), bgr_);  // never the caller's memory: the next picture will be decoded into bgr_
+    preprocess_(bgr_, request_);
+}
+
+Answer Request::infer() {
+    request_.infer();
+    return answer();
+}
+
+Answer Request::answer() {
+    auto logits = request_.get_output_tensor();
+    return answer_of(logits.data<float>(), logits.get_size());
+}
+
+}  // namespace deploy

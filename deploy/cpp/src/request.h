@@ -1,0 +1,53 @@
+// One inference with all the memory that a picture needs on its way from file to answer.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "model.h"
+#include "picture.h"
+#include "preprocess.h"
+
+namespace deploy {
+
+struct Answer {
+    size_t best = 0;                   // index of the most probable class
+    std::vector<float> probabilities;  // of all classes, summing to 1
+};
+
+/// Softmax of `count` logits.
+Answer answer_of(const float* logits, size_t count);
+
+/// Memory is allocated with the first picture and used again. Not for use by two threads at once.
+class Request {
+  public:
+    explicit Request(Model& model) : request_(model.compiled.create_infer_request()), preprocess_(model.input) {}
+    Request(const Request&) = delete;
+    Request& operator=(const Request&) = delete;
+
+    /// A picture becomes the network's input. Throw PictureError.
+    void load_file(const std::string& path);
+    void load_bytes(const Bytes& content);
+    void load_pixels(const cv::Mat& pixels);
+
+    /// The answer for the picture loaded last.
+    Answer infer();
+
+    /// Called when an inference begun by `start` is over, in a thread of OpenVINO's, with its exception if it failed.
+    void on_done(std::function<void(std::exception_ptr)> callback) { request_.set_callback(std::move(callback)); }
+    void start() { request_.start_async(); }
+    Answer answer();
+
+    /// The picture loaded last, 8-bit BGR.
+    const cv::Mat& picture() const { return bgr_; }
+
+  private:
+    ov::InferRequest request_;
+    Preprocess preprocess_;
+    Bytes content_;
+    cv::Mat bgr_;
+};
+
+}  // namespace deploy

@@ -1,0 +1,383 @@
+"""The C++ program and libji.so answer as Python does, on any file, from any folder."""
+
+import csv
+import ctypes
+import importlib.util
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from PIL import Image
+from scipy.special import softmax
+
+from data.dataset import resize_square
+from data.decode import read_rgb
+from data.textiles import PATTERNS, draw_fabric
+from deploy.fuse import fuse
+from deploy.onnx_file import export_onnx
+from deploy.openvino_ir import compile_ir, model_info, write_ir
+from models import build_model
+
+REPO = Path(__file__).parent.parent
+BUILD = REPO / "build" / "cpp"
+SIZE, RESIZE = 64, 75  # an odd number to cut off, so that rounding is seen
+CLASSES = ["a b", "punk", 'say "x", 日本']
+MEAN, STD = [0.5, 0.45, 0.4], [0.225, 0.25, 0.2]  # one value a channel, so that swapped channels are seen
+PREPROCESSING = {"image_size": SIZE, "resize": RESIZE, "mean": MEAN, "std": STD}
+TOLERANCE = 1e-3
+# The input of each network: floats, or raw pixels as `write_ir` takes them; with RESIZE, whole pictures.
+KINDS = {
+    "floats": None,
+    "rgb": (MEAN, STD, "rgb"),
+    "bgr": (MEAN, STD, "bgr"),
+    "whole_rgb": (MEAN, STD, "rgb", RESIZE),
+    "whole_bgr": (MEAN, STD, "bgr", RESIZE),
+}
+
+
+def missing_tools():
+    needed = [name for name in ("cmake", "g++") if not shutil.which(name)]
+    headers = {"libopencv-dev": "opencv4/opencv2/imgcodecs.hpp", "nlohmann-json3-dev": "nlohmann/json.hpp"}
+    needed += [package for package, header in headers.items() if not Path("/usr/include", header).is_file()]
+    return " ".join(needed)
+
+
+pytestmark = pytest.mark.skipif(bool(missing_tools()), reason=f"the C++ parts need: apt-get install {missing_tools()}")
+
+
+@pytest.fixture(scope="session")
+def build():
+    """build/cpp, built; a second run builds what changed."""
+    openvino_dir = Path(importlib.util.find_spec("openvino").origin).parent / "cmake"
+    options = ["-DCMAKE_BUILD_TYPE=Release", f"-DOpenVINO_DIR={openvino_dir}"]
+    for command in (["-S", REPO / "deploy" / "cpp", "-B", BUILD, *options], ["--build", BUILD, "-j2"]):
+        done = subprocess.run(["cmake", *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert "warning:" not in done.stderr, done.stderr[-3000:]
+    return BUILD
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Files of many sizes and kinds that all are pictures, and look different."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(5)
+    for i, (name, size) in enumerate(zip(PATTERNS, (40, 64, 75, 96, 150, 300, 500), strict=True)):
+        pixels = draw_fabric(name, rng, size)[: size - 7 * i]
+        image = Image.fromarray(pixels)
+        image.save(folder / f"{i}.png")
+        image.save(folder / f"{i}.jpg", quality=80)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for suffix in ("jpg", "png", "webp", "tif"):
+        image.save(folder / f"turned.{suffix}", exif=exif)
+    image.convert("L").save(folder / "grey.png")
+    image.quantize(32).save(folder / "palette.png")
+    image.putalpha(Image.fromarray(np.linspace(0, 255, pixels[..., 0].size).reshape(pixels.shape[:2]).astype(np.uint8)))
+    image.save(folder / "alpha.png")
+    cv2.imwrite(str(folder / "deep.png"), pixels[..., 0].astype(np.uint16) * 257)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="session")
+def networks(pictures, tmp_path_factory):
+    """{kind: model.xml} of one small network whose answers differ from picture to picture."""
+    torch.manual_seed(0)
+    model = build_model("mobilenet_v3_small", len(CLASSES), weights="none", head="mlp1280", image_size=SIZE)
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
+            norm.momentum = None  # the statistics of exactly these pictures
+    with torch.no_grad():
+        model.train()(torch.from_numpy(np.concatenate([network_input("floats", read_rgb(path)) for path in pictures])))
+        model.head[-1].weight.mul_(10)
+    folder = tmp_path_factory.mktemp("networks")
+    export_onnx(fuse(model.eval()), torch.zeros(2, 3, SIZE, SIZE), folder / "model.onnx")
+    files = {kind: folder / kind / "model.xml" for kind in KINDS}
+    for kind, pixels in KINDS.items():
+        files[kind].parent.mkdir()
+        (files[kind].parent / "labels.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
+        info = model_info(CLASSES, PREPROCESSING, bool(pixels), pixels[2] if pixels else "rgb")
+        write_ir(folder / "model.onnx", files[kind], info, pixels=pixels)
+    return files
+
+
+def network_input(kind, rgb):
+    """What the network of this kind takes, worked out as in training."""
+    ordered = rgb[..., ::-1] if kind.endswith("bgr") else rgb
+    if kind.startswith("whole"):
+        return np.ascontiguousarray(ordered[None])
+    start = (RESIZE - SIZE) // 2
+    cut = resize_square(np.ascontiguousarray(ordered), RESIZE)[None, start : start + SIZE, start : start + SIZE]
+    if kind == "floats":
+        cut = ((cut / np.float32(255) - np.float32(MEAN)) / np.float32(STD)).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(cut)
+
+
+def python_probabilities(xml_path, kind, paths):
+    network = compile_ir(xml_path)
+    return np.concatenate([softmax(network(network_input(kind, read_rgb(path)))[0], axis=1) for path in paths])
+
+
+def classify(build, *args, status=0):
+    done = subprocess.run([build / "classify", *map(str, args)], capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def csv_rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def csv_probabilities(rows):
+    return np.array([[float(row[f"p_{name}"]) for name in CLASSES] for row in rows])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_program_answers_as_python_does(build, networks, pictures, kind):
+    expected = python_probabilities(networks[kind], kind, pictures)
+    assert np.ptp(expected, axis=0).max() > 0.1  # otherwise no comparison could fail
+    rows = csv_rows(classify(build, "--model", networks[kind], *pictures).stdout)
+    assert [row["path"] for row in rows] == [str(path) for path in pictures]
+    assert [row["class"] for row in rows] == [CLASSES[k] for k in expected.argmax(1)]
+    assert np.abs(csv_probabilities(rows) - expected).max() < TOLERANCE
+    assert [float(row["confidence"]) for row in rows] == pytest.approx(expected.max(1), abs=TOLERANCE)
+
+
+def test_json_says_the_same_as_csv(build, networks, pictures, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    args = ["--model", networks["floats"], *pictures, tmp_path / "bad.jpg"]
+    rows = csv_rows(classify(build, *args).stdout)
+    objects = json.loads(classify(build, *args, "--output", "json").stdout)
+    assert objects.pop() == {"path": str(tmp_path / "bad.jpg"), "error": rows.pop()["error"]}
+    for row, item in zip(rows, objects, strict=True):
+        assert (row["path"], row["class"], float(row["confidence"])) == (item["path"], item["class"], item["confidence"])
+        assert [float(row[f"p_{name}"]) for name in CLASSES] == list(item["probabilities"].values())
+        assert list(item["probabilities"]) == CLASSES
+
+
+def test_bad_file_is_a_row_with_the_reason_in_its_place(build, networks, pictures, tmp_path):
+    jpeg = next(path for path in pictures if path.suffix == ".jpg").read_bytes()
+    bad = {
+        "empty.jpg": (b"", "empty file (0 bytes)"),
+        "text.jpg": (b"no picture", "not an image"),
+        "cut.jpg": (jpeg[: len(jpeg) // 2], "truncated or damaged"),
+        "markers.jpg": (b"\xff\xd8\xff\xd9", "truncated or damaged"),
+    }
+    named = []
+    for picture, (name, (content, _)) in zip(pictures, bad.items(), strict=False):
+        (tmp_path / name).write_bytes(content)
+        named += [picture, tmp_path / name]
+    rows = csv_rows(classify(build, "--model", networks["floats"], *named, tmp_path / "missing.jpg").stdout)
+    assert [row["path"] for row in rows] == [*map(str, named), str(tmp_path / "missing.jpg")]
+    assert not any(row["error"] for row in rows[:-1:2])
+    reasons = [reason for _, reason in bad.values()] + ["cannot be opened (No such file or directory)"]
+    for row, reason in zip([*rows[1:-1:2], rows[-1]], reasons, strict=True):
+        assert row["error"].startswith(reason)
+        assert row["class"] == row["confidence"] == ""
+    only_bad = classify(build, "--model", networks["floats"], tmp_path / "empty.jpg", status=1)
+    assert csv_rows(only_bad.stdout)[0]["error"] == "empty file (0 bytes)"
+
+
+def test_order_of_many_pictures_is_kept_for_folders_and_lists(build, networks, textiles, tmp_path):
+    found = sorted(path for path in textiles.rglob("*") if path.suffix == ".jpg")
+    rows = csv_rows(classify(build, "--model", networks["floats"], "--batch-files", textiles, "--threads", "3").stdout)
+    assert [row["path"] for row in rows] == [str(path) for path in found]
+    backwards = [str(path) for path in reversed(found)]
+    (tmp_path / "list.txt").write_text("\n".join(backwards))
+    listed = csv_rows(classify(build, "--model", networks["floats"], "--list", tmp_path / "list.txt").stdout)
+    assert listed == rows[::-1]
+    assert csv_rows(classify(build, "--model", networks["floats"], tmp_path / "list.txt").stdout) == listed
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "message"),
+    [
+        (["a.jpg"], 2, "--model is missing"),
+        (["--model", "m.xml"], 2, "there are no pictures"),
+        (["--model", "m.xml", "--output", "xml", "a.jpg"], 2, "--output is csv or json, not 'xml'"),
+        (["--model", "m.xml", "--threads", "many", "a.jpg"], 2, "--threads takes a number"),
+        (["--model", "nowhere/m.xml", "a.jpg"], 1, "nowhere/m.xml: no such file"),
+    ],
+)
+def test_wrong_use_is_one_clear_line(build, args, status, message):
+    error = classify(build, *args, status=status).stderr
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_network_without_our_notes_says_what_is_missing(build, networks, pictures, tmp_path):
+    network = ov.Core().read_model(networks["floats"])
+    del network.rt_info["model_info"]
+    ov.save_model(network, str(tmp_path / "model.xml"))
+    error = classify(build, "--model", tmp_path / "model.xml", pictures[0], status=1).stderr
+    assert "model_info lacks" in error
+    assert "export_openvino.py" in error
+
+
+def test_benchmark_measures_every_part(build, networks, pictures):
+    args = ["--model", networks["floats"], *pictures, "--benchmark", "--seconds", "0.1"]
+    result = json.loads(classify(build, *args, "--output", "json").stdout)
+    assert result["pictures"] == len(pictures)
+    latency, rates = result["latency_ms"], result["pictures_per_second"]
+    assert set(latency) == {"decode", "preprocess", "infer", "p50", "p99", "infer_p50", "infer_p99"}
+    assert set(rates) == {"end_to_end", "decode_only", "preprocess_only", "infer_only"}
+    assert min(latency.values()) > 0 < min(rates.values())
+    assert "end to end" in classify(build, *args).stdout
+
+
+class Frame(ctypes.Structure):
+    _fields_ = list(
+        zip(("rows", "cols", "type", "data", "step"), (*3 * [ctypes.c_int], ctypes.c_void_p, ctypes.c_int), strict=True)
+    )
+
+    @classmethod
+    def of(cls, bgr):
+        return cls(bgr.shape[0], bgr.shape[1], 16, bgr.ctypes.data, bgr.strides[0])
+
+    def pixels(self):
+        rows = (ctypes.c_ubyte * (self.rows * self.step)).from_address(self.data)
+        rows = np.frombuffer(rows, np.uint8).reshape(self.rows, self.step)
+        return rows[:, : 3 * self.cols].reshape(self.rows, self.cols, 3).copy()
+
+
+class Event(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_int), ("json", ctypes.c_char_p)]
+
+
+@pytest.fixture(scope="session")
+def submission(build, networks, tmp_path_factory):
+    """A folder as it is handed in: lib/, model/, config/."""
+    root = tmp_path_factory.mktemp("submission")
+    shutil.copytree(networks["floats"].parent, root / "model")
+    (root / "lib").mkdir()
+    shutil.copy(build / "lib" / "libji.so", root / "lib")
+    (root / "config").mkdir()
+    (root / "config" / "config.json").write_text('{"keys": {"confidence": "score"}}')
+    return root
+
+
+@pytest.fixture(scope="session")
+def ji(submission, tmp_path_factory):
+    """libji.so, loaded while the working directory is another."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    try:
+        library = ctypes.CDLL(str(submission / "lib" / "libji.so"))
+        library.ji_create_predictor.restype = ctypes.c_void_p
+        for name in ("ji_destroy_predictor", "ji_calc_frame", "ji_calc_buffer", "ji_calc_file", "ji_calc_video_file"):
+            getattr(library, name).argtypes = (ctypes.c_void_p,)  # the first; the others convert by themselves
+        assert library.ji_init(0, None) == 0
+        yield library
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture
+def predictor(ji):
+    handle = ji.ji_create_predictor(0)
+    assert handle
+    yield handle
+    ji.ji_destroy_predictor(handle)
+
+
+def test_library_answers_alike_for_file_buffer_and_frame(ji, predictor, networks, pictures):
+    expected = python_probabilities(networks["floats"], "floats", pictures)
+    for path, probabilities in zip(pictures, expected, strict=True):
+        event, content = Event(), path.read_bytes()
+        assert ji.ji_calc_file(predictor, str(path).encode(), None, None, ctypes.byref(event)) == 0
+        first = event.json
+        answer = json.loads(first)
+        assert list(answer) == ["class", "score", "probabilities"]
+        assert answer["class"] == CLASSES[probabilities.argmax()]
+        assert list(answer["probabilities"].values()) == pytest.approx(list(probabilities), abs=TOLERANCE)
+        assert ji.ji_calc_buffer(predictor, content, len(content), None, None, ctypes.byref(event)) == 0
+        assert event.json == first
+        padded = np.zeros((2000, 2000, 3), np.uint8)
+        bgr = read_rgb(path)[..., ::-1]
+        frame = padded[: bgr.shape[0], : bgr.shape[1]]
+        frame[:] = bgr
+        assert ji.ji_calc_frame(predictor, ctypes.byref(Frame.of(frame)), None, None, ctypes.byref(event)) == 0
+        assert json.loads(event.json)["probabilities"] == pytest.approx(answer["probabilities"], abs=TOLERANCE)
+        if path.suffix != ".jpg":  # the JPEG decoders of Python and C++ may differ in a pixel
+            assert event.json == first
+
+
+def test_library_draws_on_a_copy_of_the_picture(ji, predictor, pictures, tmp_path):
+    bgr = np.full((120, 160, 3), 128, np.uint8)
+    given, out, written = Frame.of(bgr), Frame(), tmp_path / "out.png"
+    assert ji.ji_calc_frame(predictor, ctypes.byref(given), None, ctypes.byref(out), None) == 0
+    drawn = out.pixels()
+    assert drawn.shape == bgr.shape
+    assert (drawn != bgr).any()
+    assert (bgr == 128).all()
+    assert ji.ji_calc_file(predictor, str(pictures[0]).encode(), None, str(written).encode(), None) == 0
+    assert read_rgb(written).shape == read_rgb(pictures[0]).shape
+    assert list(tmp_path.iterdir()) == [written]
+
+
+def test_library_returns_its_codes(ji, predictor, pictures):
+    event, path = Event(), str(pictures[0]).encode()
+    assert ji.ji_create_predictor(7) is None
+    assert ji.ji_calc_file(None, path, None, None, None) == -3
+    assert ji.ji_calc_file(predictor, None, None, None, None) == -3
+    assert ji.ji_calc_buffer(predictor, b"", 0, None, None, None) == -3
+    assert ji.ji_calc_frame(predictor, ctypes.byref(Frame(0, 0, 16, None, 0)), None, None, None) == -3
+    assert ji.ji_calc_video_file(predictor, b"a.mp4", None, None, None) == -2
+    assert ji.ji_calc_file(predictor, b"/nowhere.jpg", None, None, ctypes.byref(event)) == -1
+    assert event.code == -1
+    assert "No such file" in json.loads(event.json)["error"]
+    assert ji.ji_calc_buffer(predictor, b"hello", 5, None, None, None) == -1
+    assert ji.ji_calc_file(predictor, path, None, None, None) == 0
+
+
+def test_predictors_answer_alike_from_two_threads(ji, predictor, pictures):
+    other = ji.ji_create_predictor(2)
+    answers = {}
+
+    def work(handle, order):
+        event = Event()
+        for path in order:
+            ji.ji_calc_file(handle, str(path).encode(), None, None, ctypes.byref(event))
+            answers[handle, path] = event.json
+
+    threads = [threading.Thread(target=work, args=pair) for pair in ((predictor, pictures), (other, pictures[::-1]))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ji.ji_destroy_predictor(other)
+    assert all(answers[predictor, path] == answers[other, path] for path in pictures)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [("{", "parse error"), ('{"modle": "a.xml"}', "unknown key 'modle'"), ('{"model": "gone.xml"}', "gone.xml: no such file")],
+)
+def test_library_without_a_usable_network_says_why(submission, config, message, tmp_path):
+    shutil.copytree(submission, tmp_path / "broken")
+    (tmp_path / "broken" / "config" / "config.json").write_text(config)
+    script = "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).ji_create_predictor(0))"
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "broken" / "lib" / "libji.so"], capture_output=True, text=True)
+    assert done.stdout == "0\n"
+    assert message in done.stderr
+
+
+def test_library_exports_nothing_else(build):
+    symbols = subprocess.run(["nm", "-D", "--defined-only", build / "lib" / "libji.so"], capture_output=True, text=True).stdout
+    functions = {line.split()[-1] for line in symbols.splitlines() if " T " in line}
+    calc = {f"ji_calc_{what}" for what in ("frame", "buffer", "file", "video_file")}
+    assert functions == {"ji_init", "ji_reinit", "ji_create_predictor", "ji_destroy_predictor"} | calc
+
+
+def test_ctest_passes(build):
+    done = subprocess.run(["ctest", "--test-dir", build, "--output-on-failure"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]

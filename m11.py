@@ -60,7 +60,7 @@ def average_final_epochs(run, dataset, targets, evaluate):
     """Second stage: from the best checkpoint, all images of data.root, a few epochs at a tiny rate; their mean is the student."""
     train, folder = run.config.student, run.folder / "student"
     every_row = np.arange(len(dataset))
-    batches = steps.make_train_batches(run, train, dataset, every_row, targets, mixing="none")
+    batches = steps.make_train_batches(run, train, dataset, every_row, targets, final=True)
     names = steps.train_final_epochs(run, train, batches, folder, steps.checkpoint_meta(train, dataset))
     if distributed.is_main():
         average_checkpoints([folder / name for name in names], folder / "averaged.pth")

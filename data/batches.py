@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from data.albumentations_pipelines import AlbumentationsPipeline
 from data.augment import PIPELINES, batched_pipeline
@@ -21,11 +22,12 @@ class TrainBatches:
 
     def __init__(
         self, images, targets, sampler, *, rows, batch_size, size, mean, std, augmentation, backend="auto", mixing=no_mixing,
-        seed=0, rank=0, device="cpu",
+        size_at=None, seed=0, rank=0, device="cpu",
     ):  # fmt: skip
+        """size: of the part that is cut out. size_at: epoch -> size of the images that come of it; None: `size` throughout."""
         self.images, self.targets, self.sampler, self.rows = images, torch.from_numpy(targets), sampler, np.asarray(rows)
         self.batch_size, self.size, self.seed, self.rank = batch_size, size, seed, rank
-        self.mixing, self.device = mixing, torch.device(device)
+        self.mixing, self.device, self.size_at = mixing, torch.device(device), size_at or (lambda epoch: size)
         self.normalise = Normalise(mean, std)
         self.pipeline = None
         if backend == "albumentations" or (backend == "auto" and augmentation not in PIPELINES):
@@ -59,6 +61,7 @@ class TrainBatches:
             images, operations = _to_device(crop(self.images, rows, self.size, self.crop, rng), self.device), self.operations
         for operation in operations:
             images = operation(images, rng)
+        images = _resized(images, self.size_at(epoch))
         targets = self.targets[torch.from_numpy(rows)].to(self.device, non_blocking=True)
         return self.mixing(self.normalise(images), targets, rng)
 
@@ -111,6 +114,13 @@ def _to_device(pixels, device):
     if device.type == "cuda":
         tensor = tensor.pin_memory().to(device, non_blocking=True)
     return tensor.permute(0, 3, 1, 2)
+
+
+def _resized(images, size):
+    """(B, 3, H, W) -> (B, 3, size, size), averaged over what shrinks; float32 where anything changes."""
+    if images.shape[2] == size:
+        return images
+    return F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True)
 
 
 def _split(rows, batch_size):

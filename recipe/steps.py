@@ -26,7 +26,7 @@ from utils.losses import soft_cross_entropy
 from utils.optimizers import build_optimizer
 from utils.precision import Precision
 from utils.runlog import code_version, log
-from utils.schedules import constant, cosine
+from utils.schedules import constant, cosine, in_equal_shares
 
 
 def open_data(run, train):
@@ -118,8 +118,11 @@ def training_settings(run, train, dataset):
     return {**as_plain(train), "seed": run.config.seed, "fingerprint": dataset.fingerprint, "classes": list(dataset.classes)}
 
 
-def make_train_batches(run, train, dataset, rows, targets, *, mixing=None):
-    """Augmented batches of the images number `rows`; `targets` (N, K) cover the whole data set."""
+def make_train_batches(run, train, dataset, rows, targets, *, final=False):
+    """Augmented batches of the images number `rows`; `targets` (N, K) cover the whole data set.
+
+    final: for the second stage, which mixes nothing and goes on at the size that the first one ended with.
+    """
     world, seed = distributed.world_size(), run.config.seed
     if train.batch_size % world:
         raise UserError(f"batch_size={train.batch_size} cannot be split over {world} processes evenly. Use a multiple of {world}.")
@@ -128,9 +131,9 @@ def make_train_batches(run, train, dataset, rows, targets, *, mixing=None):
         sampler = BalanceClassSampler(dataset.labels[rows], mode=train.sampler_mode, **shard)
     else:
         sampler = ShuffleSampler(len(rows), **shard)
-    mixing = mixing or train.mixing
-    if mixing not in MIXINGS:
-        raise UserError(f"unknown mixing '{mixing}'. Known: {', '.join(MIXINGS)}.")
+    if train.mixing not in MIXINGS:
+        raise UserError(f"unknown mixing '{train.mixing}'. Known: {', '.join(MIXINGS)}.")
+    mixing, sizes = "none" if final else train.mixing, train.train_sizes or (train.image_size,)
     return TrainBatches(
         dataset.images,
         targets,
@@ -143,6 +146,7 @@ def make_train_batches(run, train, dataset, rows, targets, *, mixing=None):
         augmentation=train.augmentation,
         backend=train.augmentation_backend,
         mixing=MIXINGS[mixing](train.mixing_alpha, train.mixing_prob),
+        size_at=in_equal_shares(sizes[-1:] if final else sizes, train.epochs),
         seed=seed,
         rank=distributed.rank(),
         device=run.device,

@@ -9,7 +9,7 @@ from common.errors import UserError
 from data import augment
 from data.albumentations_pipelines import PIPELINES as PER_IMAGE
 from data.batches import EvalBatches, TrainBatches, crop
-from data.mixing import CutMix
+from data.mixing import CutMix, no_mixing
 from data.samplers import ShuffleSampler
 from data.targets import one_hot
 
@@ -36,6 +36,15 @@ def test_batches_have_the_promised_form(dataset, augmentation):
         assert images.is_contiguous(memory_format=torch.channels_last)
         assert images.abs().max() <= 0.5 / 0.225 + 1e-4
         torch.testing.assert_close(targets.sum(1), torch.ones(len(images)))
+
+
+def test_images_are_made_as_small_as_the_epoch_asks_for(dataset):
+    small, full = (batches(dataset, size_at=size_at, mixing=no_mixing) for size_at in (lambda epoch: 16 + 8 * epoch, None))
+    assert [next(small.epoch(epoch))[0].shape[2:] for epoch in range(3)] == [(16, 16), (24, 24), (32, 32)]
+    shrunk, whole = next(small.epoch(0))[0], next(full.epoch(0))[0]
+    assert shrunk.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(shrunk.mean((2, 3)), whole.mean((2, 3)), atol=0.1, rtol=0)  # the same pictures
+    assert torch.equal(next(small.epoch(2))[0], next(full.epoch(2))[0])
 
 
 @pytest.mark.parametrize("backend", ["batched", "albumentations"])

@@ -57,6 +57,7 @@ def test_unknown_key_names_the_nearest():
         ({"seed": "one"}, "'seed' takes a int, not 'one'"),
         ({"student": {"lr": "fast"}}, "'student.lr' takes a float"),
         ({"student": {"precision": "fp8"}}, "'student.precision' takes one of auto, bf16"),
+        ({"student": {"train_sizes": [96, "big"]}}, "'student.train_sizes' takes a list of int or None"),
         ({"student": 3}, "'student' is a section"),
         ({"seed": True}, "'seed' takes a int, not True"),
     ],
@@ -74,5 +75,7 @@ def test_missing_and_broken_files_are_refused(tmp_path):
 
 
 def test_saved_config_gives_the_same_config(tmp_path):
-    config = load_config(write(tmp_path, "data = dict(classes=['a b', 'c'])\nstudent = dict(sampler_mode=7)\n"))
+    config = load_config(
+        write(tmp_path, "data = dict(classes=['a b', 'c'])\nstudent = dict(sampler_mode=7, train_sizes=[80, 96])\n")
+    )
     assert load_config(write(tmp_path, as_python(config))) == config

@@ -17,7 +17,7 @@ from utils.engine import fit, predict, train_one_epoch
 from utils.losses import soft_cross_entropy
 from utils.optimizers import OPTIMIZERS, build_optimizer
 from utils.precision import Precision
-from utils.schedules import constant, cosine
+from utils.schedules import constant, cosine, in_equal_shares
 
 CPU = torch.device("cpu")
 
@@ -96,6 +96,11 @@ def test_learning_rate_is_stepped_every_batch():
     assert [warm(0), warm(3), warm(4), warm(10)] == pytest.approx([0.2, 0.8, 1.0, 0.0])
 
 
+def test_values_take_equal_shares_of_the_epochs_and_the_last_one_stays():
+    size_at = in_equal_shares((80, 96, 112), 6)
+    assert [size_at(epoch) for epoch in range(8)] == [80, 80, 96, 96, 112, 112, 112, 112]
+
+
 def test_loop_asks_for_the_rate_of_every_step(dataset):
     asked = []
     model, batches = tiny_model(), train_batches(dataset)
@@ -107,7 +112,7 @@ def test_loop_asks_for_the_rate_of_every_step(dataset):
 
     train_one_epoch(model, batches, optimizer, lr_at, Precision("fp32", CPU), soft_cross_entropy, epoch=2)
     assert asked == list(range(2 * len(batches), 3 * len(batches)))
-    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5]
+    assert {group["lr_scale"]: group["lr"] for group in optimizer.param_groups} == {0.1: 0.05, 1.0: 0.5}
 
 
 def test_short_last_batch_is_not_counted_as_a_full_one(dataset):
@@ -219,6 +224,19 @@ def test_optimizers_go_downhill(name):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("name", ["adamw", "radam"])
+def test_weight_decay_spares_norms_and_biases(name):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    optimizer = build_optimizer(name, [(model, 1.0)], lr=0.1, weight_decay=0.5)
+    before = {key: value.detach().clone() for key, value in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for key, value in model.named_parameters():
+        assert torch.equal(value, before[key]) == (key != "0.weight")
+    torch.testing.assert_close(model[0].weight, before["0.weight"] * (1 - 0.1 * 0.5))
 
 
 def test_apex_and_fp16_say_what_they_need():

@@ -34,6 +34,9 @@ class TrainConfig:
     bn_momentum: float | None = None  # None: the library's value; larger where a run has few steps
     image_size: int = 224  # network input, pixels
     resize: int | None = None  # pictures are resized to this square, then cropped to image_size; None: no crop
+    # Training images are made this small, in equal shares of the epochs: such as (80, 96, 112) for an image_size of 128. Small ones
+    # train faster, and a part cut out at random shows things larger than the whole picture does. None: image_size.
+    train_sizes: tuple[int, ...] | None = None
     mean: float = 0.5  # pixel / 255 - mean ...
     std: float = 1.0  # ... / std
     augmentation: str = "none"  # a name from data/augment.py
@@ -144,7 +147,7 @@ def _checked(value, hint, key):
         origin = get_origin(option) or option
         if origin is Literal and value in get_args(option):
             return value
-        if origin is tuple and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+        if origin is tuple and isinstance(value, list | tuple) and all(type(v) is get_args(option)[0] for v in value):
             return tuple(value)
         if origin is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
@@ -159,7 +162,7 @@ def _in_words(options):
         if get_origin(option) is Literal:
             words.append("one of " + ", ".join(map(str, get_args(option))))
         elif get_origin(option) is tuple:
-            words.append("a list of str")
+            words.append(f"a list of {get_args(option)[0].__name__}")
         else:
             words.append("None" if option is type(None) else f"a {option.__name__}")
     return " or ".join(words)

@@ -1,11 +1,14 @@
 """Numeric precision of training: native mixed precision, or NVIDIA apex where it is installed. One path for all."""
 
 import contextlib
+import functools
+import logging
 
 import torch
 
 from common.errors import UserError
 
+log = logging.getLogger("run")
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -48,7 +51,16 @@ def _resolve(mode, device):
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if mode in ("fp16", "apex") and device.type != "cuda":
         raise UserError(f"precision='{mode}' needs a GPU. On a CPU use precision='auto', 'fp32' or 'bf16'.")
+    if mode == "bf16" and device.type == "cpu":
+        _warn_if_bf16_is_emulated()
     return mode
+
+
+@functools.cache
+def _warn_if_bf16_is_emulated():
+    """Once a run: without instructions of its own for bf16, a CPU takes ten times as long as in fp32."""
+    if not any(there for name, there in torch.cpu.get_capabilities().items() if name.endswith("bf16")):
+        log.warning("warning: this CPU has no bf16 instructions and emulates them, many times slower. Use precision='fp32'.")
 
 
 def _import_apex():

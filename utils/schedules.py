@@ -18,6 +18,11 @@ def cosine(lr, total_steps, warmup_steps=0):
     return lr_at
 
 
+def in_equal_shares(values, epochs):
+    """epoch -> one of `values`: each for the same number of epochs in turn, the last one for all that follow too."""
+    return lambda epoch: values[min(epoch * len(values) // epochs, len(values) - 1)]
+
+
 def constant(lr):
     """step -> lr."""
     return lambda step: lr

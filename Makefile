@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-CPP_PACKAGES := g++ cmake libopencv-dev nlohmann-json3-dev
+CPP_PACKAGES := g++ cmake libopencv-dev libjpeg-dev nlohmann-json3-dev
 OPENVINO_DIR = $$($(BIN)/python -c 'import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec("openvino").origin).parent / "cmake")')
 
-.PHONY: help demo test cpp submission lint format clean-demo
+.PHONY: help demo test cpp cpp-check cpp-packages submission lint format clean-demo
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -23,6 +23,14 @@ cpp: $(STAMP)  ## the C++ program build/cpp/classify and the platform's library 
 	@command -v cmake >/dev/null && command -v g++ >/dev/null || { echo "On Debian and Ubuntu: apt-get install $(CPP_PACKAGES)"; exit 1; }
 	cmake -S deploy/cpp -B build/cpp -DCMAKE_BUILD_TYPE=Release -DOpenVINO_DIR=$(OPENVINO_DIR)
 	cmake --build build/cpp --parallel
+
+cpp-check: $(STAMP)  ## the C++ tests and 20,000 mutated pictures under AddressSanitizer and UndefinedBehaviorSanitizer
+	cmake -S deploy/cpp -B build/sanitized -DSANITIZE=ON -DOpenVINO_DIR=$(OPENVINO_DIR)
+	cmake --build build/sanitized --parallel
+	ctest --test-dir build/sanitized --output-on-failure
+
+cpp-packages:  ## the Debian packages that the C++ parts need
+	@echo $(CPP_PACKAGES)
 
 submission: cpp  ## RUN=runs/x: what is handed in, RUN/submission, proved from a clean folder
 	$(BIN)/python -m recipe.submission $(RUN)

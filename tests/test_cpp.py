@@ -47,7 +47,9 @@ KINDS = {
 
 def missing_tools():
     needed = [name for name in ("cmake", "g++") if not shutil.which(name)]
-    headers = {"libopencv-dev": "opencv4/opencv2/imgcodecs.hpp", "nlohmann-json3-dev": "nlohmann/json.hpp"}
+    headers = {
+        "libopencv-dev": "opencv4/opencv2/imgcodecs.hpp", "libjpeg-dev": "jpeglib.h", "nlohmann-json3-dev": "nlohmann/json.hpp",
+    }  # fmt: skip
     needed += [package for package, header in headers.items() if not Path("/usr/include", header).is_file()]
     return " ".join(needed)
 

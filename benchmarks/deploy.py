@@ -2,10 +2,11 @@
 
     make cpp && python export_openvino.py runs/demo --int8 && python benchmarks/deploy.py runs/demo
     python benchmarks/deploy.py runs/demo --sizes 32 96 160 224        the same weights at other input sizes, OpenVINO only
+    python benchmarks/deploy.py runs/demo --inputs                     who resizes and normalises: the C++ program or the network
 
 Accuracy, FPS and milliseconds are taken from the validation pictures' files: decode, resize, infer, one picture at a time, all ways
 taking turns. The score is 0.7 * accuracy + 0.3 * min(1, FPS / target); target: 162.5, what the contest's entry reached.
-Leaves benchmark.csv and benchmark.png (or sizes.csv and sizes.png) in RUN/deploy or in --output.
+Leaves benchmark.csv and benchmark.png (or sizes.*, inputs.*) in RUN/deploy or in --output.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from common.files import atomic_path, write_csv
 from data.decode import read_rgb
 from deploy.benchmark import Engine, onnx_engine, openvino_engine, throughput, torch_engine
 from deploy.fuse import fuse
+from deploy.inputs import NetworkInput
 from deploy.onnx_file import export_onnx
 from deploy.openvino_ir import model_info, write_ir
 from models import build_model
@@ -46,10 +48,14 @@ CLASSIFY = Path(__file__).resolve().parent.parent / "build" / "cpp" / "classify"
 
 def main(argv=None):
     args = parse(argv)
+    if not args.sizes and not args.classify.is_file():
+        raise UserError(f"{args.classify}: not there. Run: make cpp, or name the program with --classify.")
     run = session.reopen(args.run_dir)
     files, labels = steps.validation_files(run)
     if args.sizes:
         table, name = at_sizes(run, args.sizes, files, labels), "sizes"
+    elif args.inputs:
+        table, name = at_inputs(run, files, labels, args.classify), "inputs"
     else:
         table, name = all_ways(run, files, labels, args.classify), "benchmark"
     table["score"] = args.weight * table["accuracy"] + (1 - args.weight) * (table["fps"] / args.target).clip(upper=1)
@@ -66,6 +72,7 @@ def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", type=Path, help="the run's folder, exported with --int8")
     parser.add_argument("--sizes", type=int, nargs="+", metavar="PIXELS", help="input sizes to compare instead")
+    parser.add_argument("--inputs", action="store_true", help="compare the kinds of input instead, in the C++ program")
     parser.add_argument("--weight", type=float, default=0.7, help="of accuracy in the score (default: %(default)s)")
     parser.add_argument("--target", type=float, default=162.5, metavar="FPS", help="full marks for speed (default: %(default)s)")
     parser.add_argument("--classify", type=Path, default=CLASSIFY, help="the C++ program that make cpp built")
@@ -79,8 +86,6 @@ def all_ways(run, files, labels, classify):
     for path in irs.values():
         if not path.is_file():
             raise UserError(f"{path}: not there. Run: python export_openvino.py {run.folder} --int8")
-    if not classify.is_file():
-        raise UserError(f"{classify}: not there. Run: make cpp, or name the program with --classify.")
     makers = {
         "PyTorch eager": partial(torch_way, run.folder, fused=False),
         "PyTorch fused": partial(torch_way, run.folder, fused=True),
@@ -108,13 +113,36 @@ def at_sizes(run, sizes, files, labels):
             preprocessing = {**trained, "image_size": size, "resize": round(size * trained["resize"] / trained["image_size"])}
             model = build_model(**{**arguments, "image_size": size}).eval()
             model.load_state_dict(predictor.model.state_dict())
-            onnx_path, xml_path = Path(folder, f"{size}.onnx"), Path(folder, f"{size}.xml")
-            export_onnx(fuse(model), torch.zeros(2, 3, size, size), onnx_path)
-            write_ir(onnx_path, xml_path, model_info(predictor.classes, preprocessing, False, "rgb"))
-            Path(folder, "labels.txt").write_text("".join(f"{name}\n" for name in predictor.classes), encoding="utf-8")
-            ways[size] = ir_way(xml_path)
+            ways[size] = ir_way(exported(model, predictor.classes, NetworkInput(preprocessing), Path(folder, str(size))))
         rows = measure(ways, files, labels)
     return pd.DataFrame([{"size": size, **row} for size, row in rows.items()])
+
+
+def at_inputs(run, files, labels, classify):
+    """One row for each kind of input: normalised floats, raw pixels of the network's size, whole pictures."""
+    predictor = CheckpointPredictor(student_checkpoint(run.folder))
+    kinds = {
+        "floats": NetworkInput(predictor.input.preprocessing),
+        "uint8": NetworkInput(predictor.input.preprocessing, pixels=True, color="bgr"),
+        "uint8, resize": NetworkInput(predictor.input.preprocessing, pixels=True, color="bgr", whole_pictures=True),
+    }
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, taken in kinds.items():
+            xml_path = exported(predictor.model, predictor.classes, taken, Path(folder, name))
+            rows.append({"input": name, **run_classify(classify, xml_path, files, labels)})
+    return pd.DataFrame(rows)
+
+
+def exported(model, classes, taken, folder):
+    """Write an IR of `model` with the input `taken` into the new `folder`; returns the path of its .xml."""
+    folder.mkdir()
+    size = taken.preprocessing["image_size"]
+    export_onnx(fuse(model), torch.zeros(2, 3, size, size), folder / "model.onnx")
+    info = model_info(classes, taken.preprocessing, taken.pixels, taken.color)
+    write_ir(folder / "model.onnx", folder / "model.xml", info, pixels=taken.ir_pixels)
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
+    return folder / "model.xml"
 
 
 @dataclass

@@ -28,21 +28,6 @@ def shift_scale(images, rng, prob=0.5, shift=0.15, scale=0.15):
     return _warp(images, chosen, theta)
 
 
-def random_zoom(images, rng, min_area=0.4, aspect=4 / 3):
-    """Cut out a random part, `min_area`..1 of the area and aspect 1/`aspect`..`aspect`, and stretch it to the full size.
-
-    The field's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842), by bilinear sampling.
-    """
-    num = len(images)
-    area = rng.uniform(min_area, 1, num)
-    ratio = np.exp(rng.uniform(-np.log(aspect), np.log(aspect), num) / 2)
-    width, height = np.minimum(1, np.sqrt(area) * ratio), np.minimum(1, np.sqrt(area) / ratio)
-    theta = np.zeros((num, 2, 3), np.float32)
-    theta[:, 0, 0], theta[:, 1, 1] = width, height
-    theta[:, 0, 2], theta[:, 1, 2] = (1 - width) * rng.uniform(-1, 1, num), (1 - height) * rng.uniform(-1, 1, num)
-    return _warp(images, np.arange(num), theta)
-
-
 def hue_saturation_value(images, rng, prob=0.33, hue=20 / 180, saturation=30 / 255, value=20 / 255):
     """Shift hue (share of the circle), saturation and value (share of the range) by up to the given amounts."""
     chosen = np.flatnonzero(rng.random(len(images)) < prob)
@@ -95,13 +80,13 @@ def _column(values, device):
     return torch.from_numpy(values.astype(np.float32)).to(device)[:, None, None]
 
 
-# name -> (how the network's square is cut from the cached picture: 'random' or 'center', operations on the batch)
+# name -> (how the network's square is cut from the cached picture, a name from data/crops.py; operations on the batch)
 PIPELINES = {
     "none": ("center", ()),
     "teacher": ("center", (horizontal_flip, shift_scale, hue_saturation_value)),
     "student": ("random", (horizontal_flip,)),
-    "student_zoom": ("random", (horizontal_flip, random_zoom)),
-    "student_zoom_color": ("random", (horizontal_flip, random_zoom, hue_saturation_value)),
+    "student_zoom": ("zoom", (horizontal_flip,)),
+    "student_zoom_color": ("zoom", (horizontal_flip, hue_saturation_value)),
 }
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from data.albumentations_pipelines import AlbumentationsPipeline
 from data.augment import PIPELINES, batched_pipeline
+from data.crops import CROPS, center_crop
 from data.mixing import no_mixing
 
 
@@ -55,13 +56,17 @@ class TrainBatches:
 
     def _batch(self, rows, epoch, number):
         rng = np.random.default_rng([self.seed, epoch, number, self.rank])
+        size = self.size_at(epoch)
         if self.pipeline:
-            images, operations = _to_device(self.pipeline(self.images[rows], rng), self.device), ()
+            pixels, operations = self.pipeline(self.images[rows], rng), ()
         else:
-            images, operations = _to_device(crop(self.images, rows, self.size, self.crop, rng), self.device), self.operations
+            # A zoom resizes anyway; the other crops keep their size, so that they show as much of a picture at any size.
+            pixels = CROPS[self.crop](self.images, rows, size if self.crop == "zoom" else self.size, rng)
+            operations = self.operations
+        images = _to_device(pixels, self.device)
         for operation in operations:
             images = operation(images, rng)
-        images = _resized(images, self.size_at(epoch))
+        images = _resized(images, size)
         targets = self.targets[torch.from_numpy(rows)].to(self.device, non_blocking=True)
         return self.mixing(self.normalise(images), targets, rng)
 
@@ -79,7 +84,7 @@ class EvalBatches:
     def __iter__(self):
         for start in range(0, len(self.rows), self.batch_size):
             rows = self.rows[start : start + self.batch_size]
-            yield self.normalise(_to_device(crop(self.images, rows, self.size, "center", None), self.device))
+            yield self.normalise(_to_device(center_crop(self.images, rows, self.size), self.device))
 
 
 class Normalise:
@@ -90,22 +95,6 @@ class Normalise:
 
     def __call__(self, images):
         return images.float().mul_(self.scale).add_(self.offset)
-
-
-def crop(images, rows, size, how, rng):
-    """The pictures number `rows` of `images` (N, S, S, 3), cut to `size`: uint8 (B, size, size, 3).
-
-    how: `center`, or `random` for a place of its own for each picture. Only the cut-out bytes are read from disk.
-    """
-    room = images.shape[1] - size
-    if room < 0:
-        raise ValueError(f"crop of {size} pixels from pictures of {images.shape[1]}")
-    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
-    if how == "random":
-        tops, lefts = rng.integers(room + 1, size=(2, len(rows)))
-    else:
-        tops = lefts = np.full(len(rows), room // 2)
-    return np.ascontiguousarray(windows[rows, tops, lefts])
 
 
 def _to_device(pixels, device):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.batches import crop
+from data.crops import center_crop
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class NetworkInput:
 
     def cut(self, squares):
         """The part that the network sees, uint8 (N, S, S, 3)."""
-        return crop(squares, np.arange(len(squares)), self.preprocessing["image_size"], "center", None)
+        return center_crop(squares, np.arange(len(squares)), self.preprocessing["image_size"])
 
     def normalised(self, squares):
         """The batch that the network was trained on, float32 (N, 3, S, S)."""

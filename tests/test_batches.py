@@ -8,7 +8,8 @@ import torch
 from common.errors import UserError
 from data import augment
 from data.albumentations_pipelines import PIPELINES as PER_IMAGE
-from data.batches import EvalBatches, TrainBatches, crop
+from data.batches import EvalBatches, TrainBatches
+from data.crops import random_crop, random_zoom
 from data.mixing import CutMix, no_mixing
 from data.samplers import ShuffleSampler
 from data.targets import one_hot
@@ -63,8 +64,25 @@ def test_centre_crop_and_normalisation_are_exact(dataset):
 def test_random_crops_lie_everywhere_inside():
     images = np.zeros((1, 10, 10, 3), np.uint8)
     images[0] = np.arange(10)[:, None, None] * 10 + np.arange(10)[None, :, None]
-    corners = crop(images, np.zeros(400, int), 8, "random", np.random.default_rng(0))[:, 0, 0, 0]
+    corners = random_crop(images, np.zeros(400, int), 8, np.random.default_rng(0))[:, 0, 0, 0]
     assert set(corners) == {10 * y + x for y in range(3) for x in range(3)}
+
+
+def test_random_zoom_shows_parts_of_the_promised_size():
+    ramp = np.linspace(0, 200, 200).astype(np.uint8)
+    images = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], np.uint8(7)), -1)[
+        None
+    ]  # channels: place from the top, from the left
+    parts = random_zoom(images, np.zeros(300, int), 40, np.random.default_rng(0)).astype(float)
+    assert parts.shape == (300, 40, 40, 3)
+    assert (parts[..., 2] == 7).all()
+    height = (parts[:, -1, 0, 0] - parts[:, 0, 0, 0]) / 200 * 40 / 39
+    width = (parts[:, 0, -1, 1] - parts[:, 0, 0, 1]) / 200 * 40 / 39
+    assert 0.25 < (height * width).min() < 0.35
+    assert (height * width).max() > 0.9
+    assert 0.7 < (width / height).min() < 0.8 < 1.25 < (width / height).max() < 1.42
+    assert parts[:, 0, 0, :2].min() < 5
+    assert parts[:, -1, -1, :2].max() > 190
 
 
 def test_flip_is_a_mirror_image_half_of_the_time():
@@ -103,7 +121,7 @@ def test_shift_scale_agrees_with_opencv_inside():
         np.testing.assert_allclose(moved[i].permute(1, 2, 0).numpy()[12:28, 12:28], expected[12:28, 12:28], atol=6)
 
 
-@pytest.mark.parametrize("operation", [augment.shift_scale, augment.hue_saturation_value, augment.random_zoom])
+@pytest.mark.parametrize("operation", [augment.shift_scale, augment.hue_saturation_value])
 def test_operations_leave_their_input_alone_and_stay_in_range(operation):
     images = pictures(16)
     before = images.clone()

@@ -36,11 +36,12 @@ def open_data(run, train):
         raise UserError(f"resize={train.resize} is smaller than image_size={train.image_size}; it is the size before the crop.")
     if data.draw_textiles:
         distributed.main_first(lambda: write_textiles(Path(data.root).parent, num_train=data.draw_textiles, seed=run.config.seed))
-    dataset = distributed.main_first(lambda: open_dataset(data.root, run.folder, size, classes=data.classes))
+    folder = Path(data.cache) if data.cache else run.folder
+    dataset = distributed.main_first(lambda: open_dataset(data.root, folder, size, classes=data.classes))
     if data.val_root is None:
         return dataset, None
     validation = distributed.main_first(
-        lambda: open_dataset(data.val_root, run.folder, size, classes=dataset.classes, name="validation")
+        lambda: open_dataset(data.val_root, folder, size, classes=dataset.classes, name="validation")
     )
     for ours, theirs in shared_contents(dataset, validation)[:5]:
         log.info(f"warning: the validation picture {theirs!r} is also in the training data ({ours!r}): its accuracy is flattered")

@@ -13,7 +13,7 @@ ALLOWED = {
     "deploy": {"deploy", "data", "models", "utils", "common"},
     "recipe": {"recipe", "deploy", "data", "models", "utils", "common"},
 }
-OURS = {*ALLOWED, "e4", "m11", "export_openvino", "predict"}
+OURS = {*ALLOWED, "ablate", "e4", "m11", "export_openvino", "predict"}
 
 
 def imported_packages(path):

@@ -20,6 +20,7 @@ class DataConfig:
     root: str = "/home/data/14"  # folder of class folders
     classes: tuple[str, ...] | None = None  # fixed class order; None: the folder names, sorted
     val_root: str | None = None  # validation pictures in a folder of their own; None: a fold of `root`
+    cache: str | None = None  # folder of index and pixel cache, which several runs may share; None: the run folder
     draw_textiles: int = 0  # first draw this many training pictures of the embedded textiles beside `root`
 
 
@@ -91,6 +92,14 @@ class StudentConfig(TrainConfig):
 
 
 @dataclass(frozen=True)
+class StudyConfig:
+    """What ablate.py varies; the other scripts do not look at it."""
+
+    axes: tuple[str, ...] = ()  # as for --axis
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
 class RunConfig:
     name: str = "jishi"  # the run's folder below work_dir
     work_dir: str = "runs"
@@ -100,6 +109,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
 
     @property
     def folder(self):

@@ -87,7 +87,9 @@ def fit(
         torch.manual_seed(int(np.random.SeedSequence([seed, epoch, distributed.rank()]).generate_state(1)[0]))
         row = {"epoch": epoch + 1, **train_one_epoch(trained, batches, optimizer, lr_at, precision, loss_fn, epoch=epoch)}
         if evaluate:
+            start = time.perf_counter()
             row["accuracy"] = accuracy(*evaluate(model))
+            row["eval_seconds"] = time.perf_counter() - start
         is_best = evaluate and row["accuracy"] > max((r["accuracy"] for r in history), default=-1.0)
         history.append(row)
         if distributed.is_main():

@@ -79,6 +79,16 @@ def test_interrupted_run_ends_with_the_same_weights(dataset, tmp_path):
     assert [row["loss"] for row in history] == [row["loss"] for row in resumed_history]
 
 
+def test_checkpoint_of_another_version_is_refused_in_one_line(dataset, tmp_path):
+    run_fit(dataset, tmp_path, epochs=1)
+    saved = load_checkpoint(tmp_path / "last.pth")
+    saved["optimizer"]["param_groups"].pop()
+    model, meta = saved.pop("model"), saved.pop("meta")
+    save_checkpoint(tmp_path / "last.pth", model, meta, **saved)
+    with pytest.raises(UserError, match=r"last\.pth: of another version of this project"):
+        run_fit(dataset, tmp_path, epochs=2)
+
+
 def test_best_survives_beside_last(dataset, tmp_path):
     _, history = run_fit(dataset, tmp_path)
     best, last = load_checkpoint(tmp_path / "best.pth"), load_checkpoint(tmp_path / "last.pth")

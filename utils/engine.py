@@ -116,9 +116,12 @@ def _resume(path, model, optimizer, precision):
     if not path.is_file():
         return []
     saved = load_checkpoint(path, next(model.parameters()).device)
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
-    precision.load_state_dict(saved["precision"])
+    try:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        precision.load_state_dict(saved["precision"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: of another version of this project, which cannot go on with it. Delete {path.parent}.") from error
     log.info(f"{path.parent.name}: going on after epoch {len(saved['history'])} ({path})")
     return saved["history"]
 

@@ -7,10 +7,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from common.errors import UserError
-
-LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
-BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+from models.tracing import BATCHNORMS, LAYERS, trace
 
 
 def fuse(model):
@@ -35,24 +32,6 @@ def unfused_batchnorms(model):
     """Names of the BatchNorms in `model` that still follow a convolution or linear layer."""
     traced = model if isinstance(model, fx.GraphModule) else trace(copy.deepcopy(model).eval())
     return [norm.target for _, norm in _pairs(traced, dict(traced.named_modules()))]
-
-
-def trace(model):
-    """The torch.fx graph of `model`; UserError if its forward pass depends on values."""
-    try:
-        return fx.GraphModule(model, _Tracer().trace(model), type(model).__name__).eval()
-    except Exception as error:
-        raise UserError(
-            f"{type(model).__name__}: cannot be traced by torch.fx ({error}), so its BatchNorms cannot be found. "
-            "Its forward pass must not branch on tensor values or shapes."
-        ) from error
-
-
-class _Tracer(fx.Tracer):
-    """Keeps layers whole that a library derives from PyTorch's (EfficientNet's padded convolutions), which fx would take apart."""
-
-    def is_leaf_module(self, module, name):
-        return isinstance(module, LAYERS + BATCHNORMS) or super().is_leaf_module(module, name)
 
 
 def _pairs(traced, modules):

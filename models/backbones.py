@@ -1,14 +1,18 @@
 """Backbones: (B, 3, H, W) images -> (B, C, h, w) feature maps, as a sequence of stages that fine-tuning may freeze.
 
-A new backbone is one function here and its name in BACKBONES.
+A new backbone is one function here and its name in BACKBONES; any other name is looked for in timm.
 """
 
+import difflib
 from functools import partial
 
+import timm
 import torchvision
 from efficientnet_pytorch import EfficientNet
 from torch import nn
 
+from common.errors import UserError
+from models.timm_backbone import is_timm_name, timm_backbone
 from models.weights import lite_package, load_backbone_weights
 
 
@@ -56,7 +60,7 @@ def _activation(network):
 
 def _efficientnet(name, *, image_size, weights):
     # A fixed image size makes the library pad statically, which torch.fx can trace and ONNX can express.
-    network = EfficientNet.from_name(name, image_size=image_size)
+    network = EfficientNet.from_name(name.replace("_", "-"), image_size=image_size)
     load_backbone_weights(network, name, weights, head="_fc.")
     for block in network._blocks:
         block._swish = nn.SiLU()
@@ -65,7 +69,7 @@ def _efficientnet(name, *, image_size, weights):
 
 def _efficientnet_lite(name, *, image_size, weights):
     library = lite_package(name)
-    network = library.EfficientNet.from_name(name, image_size=image_size)
+    network = library.EfficientNet.from_name(name.replace("_", "-"), image_size=image_size)
     load_backbone_weights(network, name, weights, head="_fc.")
     return _split_efficientnet(network)
 
@@ -83,10 +87,27 @@ def _shufflenet_v2(name, *, image_size, weights):
     return Backbone(stages, network.fc.in_features)
 
 
+_EFFICIENTNETS = [f"efficientnet_b{i}" for i in range(8)]
+_EFFICIENTNET_LITES = [f"efficientnet_lite{i}" for i in range(3)]
 BACKBONES = {
-    **{f"efficientnet_b{i}": partial(_efficientnet, f"efficientnet-b{i}") for i in range(8)},
-    **{f"efficientnet_lite{i}": partial(_efficientnet_lite, f"efficientnet-lite{i}") for i in range(3)},
+    **{name: partial(_efficientnet, name) for name in _EFFICIENTNETS},
+    **{name: partial(_efficientnet_lite, name) for name in _EFFICIENTNET_LITES},
     "mobilenet_v3_small": partial(_mobilenet_v3, "mobilenet_v3_small"),
     "mobilenet_v3_large": partial(_mobilenet_v3, "mobilenet_v3_large"),
     "shufflenet_v2_x1_0": partial(_shufflenet_v2, "shufflenet_v2_x1_0"),
 }
+
+
+def build_backbone(name, *, image_size, weights):
+    """The backbone `name`, from BACKBONES or else from timm, for images of `image_size` pixels; `weights` as in `build_model`.
+
+    It has `stages` (a sequence of modules), `num_features` and the forward pass (B, 3, H, W) -> (B, C, h, w).
+    Raises UserError for an unknown name, with the nearest known ones.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name](image_size=image_size, weights=weights)
+    if is_timm_name(name):
+        return timm_backbone(name, image_size=image_size, weights=weights)
+    near = difflib.get_close_matches(name, [*BACKBONES, *timm.list_models(), *timm.list_pretrained()], n=5)
+    hint = f"Did you mean {', '.join(near)}? " if near else ""
+    raise UserError(f"unknown backbone '{name}'. {hint}Known: {', '.join(BACKBONES)}, and every convolutional network of timm.")

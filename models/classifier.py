@@ -3,7 +3,7 @@
 from torch import nn
 
 from common.errors import UserError
-from models.backbones import BACKBONES
+from models.backbones import build_backbone
 from models.heads import HEADS
 
 
@@ -14,7 +14,7 @@ def build_model(name, num_classes, *, head="linear", image_size=224, weights="no
     bn_momentum: share of each new batch in the running BatchNorm statistics; None keeps the library's value.
     Raises UserError for an unknown name and for weights that are missing or do not fit.
     """
-    backbone = _lookup(BACKBONES, name, "backbone")(image_size=image_size, weights=weights)
+    backbone = build_backbone(name, image_size=image_size, weights=weights)
     model = Classifier(backbone, _lookup(HEADS, head, "head")(backbone.num_features, num_classes, dropout))
     if bn_momentum is not None:
         for module in model.modules():
@@ -48,13 +48,15 @@ class Classifier(nn.Module):
         """
         if not 0 <= num_stages <= len(self.backbone.stages):
             raise UserError(f"frozen_stages={num_stages}: this backbone has {len(self.backbone.stages)} stages.")
-        self.backbone.stages[:num_stages].requires_grad_(False)
+        for stage in self.backbone.stages[:num_stages]:
+            stage.requires_grad_(False)
         self._frozen_stages, self._frozen_batchnorm = num_stages, batchnorm
         self.train(self.training)
 
     def train(self, mode=True):
         super().train(mode)
-        self.backbone.stages[: self._frozen_stages].eval()
+        for stage in self.backbone.stages[: self._frozen_stages]:
+            stage.eval()
         if self._frozen_batchnorm:
             for module in self.backbone.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):

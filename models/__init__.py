@@ -1,4 +1,4 @@
-"""Classifiers: a backbone, global average pooling and a head. `build_model` is the only entry point."""
+"""Classifiers: a backbone, pooling and a head. `build_model` is the only entry point."""
 
 from models.classifier import Classifier, build_model
 

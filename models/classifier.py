@@ -1,21 +1,25 @@
-"""The classifier that every script trains: backbone -> global average pool -> head."""
+"""The classifier that every script trains: backbone -> pooling -> head."""
 
 from torch import nn
 
 from common.errors import UserError
 from models.backbones import build_backbone
 from models.heads import HEADS
+from models.pooling import POOLINGS
 
 
-def build_model(name, num_classes, *, head="linear", image_size=224, weights="none", dropout=0.2, bn_momentum=None):
-    """A `Classifier` with the backbone `name` and the head `head`, for square inputs of `image_size` pixels.
+def build_model(
+    name, num_classes, *, head="linear", pooling="avg", image_size=224, weights="none", dropout=0.2, bn_momentum=None
+):  # fmt: skip
+    """A `Classifier` with the backbone `name`, the pooling and the head named, for square inputs of `image_size` pixels.
 
     weights: `none` (random), `imagenet` (the library's cache, download or package) or the path of a local file.
     bn_momentum: share of each new batch in the running BatchNorm statistics; None keeps the library's value.
     Raises UserError for an unknown name and for weights that are missing or do not fit.
     """
+    new_pool, new_head = _lookup(POOLINGS, pooling, "pooling"), _lookup(HEADS, head, "head")
     backbone = build_backbone(name, image_size=image_size, weights=weights)
-    model = Classifier(backbone, _lookup(HEADS, head, "head")(backbone.num_features, num_classes, dropout))
+    model = Classifier(backbone, new_pool(), new_head(backbone.num_features * new_pool.expansion, num_classes, dropout))
     if bn_momentum is not None:
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -26,19 +30,24 @@ def build_model(name, num_classes, *, head="linear", image_size=224, weights="no
 class Classifier(nn.Module):
     """(B, 3, H, W) normalised float images -> (B, K) logits."""
 
-    def __init__(self, backbone, head):
+    def __init__(self, backbone, pool, head):
         super().__init__()
         self.backbone = backbone
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = pool
         self.head = head
         self._frozen_stages, self._frozen_batchnorm = 0, False
 
     def forward(self, x):
         return self.head(self.features(x))
 
+    @property
+    def num_features(self):
+        """Number of pooled features C that the head takes."""
+        return self.backbone.num_features * self.pool.expansion
+
     def features(self, x):
         """(B, 3, H, W) images -> (B, C) pooled features."""
-        return self.pool(self.backbone(x)).flatten(1)
+        return self.pool(self.backbone(x))
 
     def freeze(self, num_stages, *, batchnorm=False):
         """Stop training the first `num_stages` stages of the backbone; with `batchnorm`, hold all its BatchNorm statistics too.

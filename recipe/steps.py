@@ -83,6 +83,7 @@ def model_arguments(train, num_classes):
         "name": train.backbone,
         "num_classes": num_classes,
         "head": train.head,
+        "pooling": train.pooling,
         "image_size": train.image_size,
         "dropout": train.dropout,
         "bn_momentum": train.bn_momentum,
@@ -198,7 +199,7 @@ def frozen_features(run, train, model, dataset, path):
         with torch.inference_mode(), precision.autocast():
             return np.concatenate([model.features(x.flip(3) if view else x).float().cpu().numpy() for x in batches])
 
-    shape = (2, len(dataset), model.backbone.num_features)
+    shape = (2, len(dataset), model.num_features)
     return distributed.main_first(lambda: cached_features(path, compute, shape))
 
 
@@ -220,7 +221,7 @@ def train_head(run, train, model, features, rows, targets, folder):
 def train_model(run, train, model, batches, evaluate, folder, meta):
     """All stages' main one: fine-tune or train from scratch with the recipe's schedule; returns the history."""
     model.freeze(train.frozen_stages, batchnorm=train.frozen_batchnorm)
-    modules = [(model.backbone, train.backbone_lr_scale), (model.head, 1.0)]
+    modules = [(model.backbone, train.backbone_lr_scale), (model.pool, 1.0), (model.head, 1.0)]
     optimizer = build_optimizer(train.optimizer, modules, lr=train.lr, weight_decay=train.weight_decay)
     return fit(
         model, batches, optimizer, cosine(train.lr, train.epochs * len(batches), train.warmup_steps), epochs=train.epochs,

@@ -28,9 +28,10 @@ class DataConfig:
 class TrainConfig:
     """What teacher and student have in common. Each value is a default of the recipe unless a comment says otherwise."""
 
-    backbone: str = "mobilenet_v3_small"  # a name from models/backbones.py
+    backbone: str = "mobilenet_v3_small"  # a name from models/backbones.py, or of any convolutional network of timm
     weights: str = "imagenet"  # imagenet, none, or the path of a local file
     head: str = "linear"  # a name from models/heads.py
+    pooling: str = "avg"  # a name from models/pooling.py
     dropout: float = 0.2  # before the last linear layer
     bn_momentum: float | None = None  # None: the library's value; larger where a run has few steps
     image_size: int = 224  # network input, pixels

@@ -1,6 +1,11 @@
 """Heads: pooled features (B, C) -> logits (B, K)."""
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+# Cosines times this are the logits of `arcface`; with 7 classes, softmax can then tell them apart with certainty.
+ARCFACE_SCALE = 30.0
 
 
 class SqueezeExcitation(nn.Module):
@@ -40,4 +45,27 @@ def linear(num_features, num_classes, dropout):
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(num_features, num_classes))
 
 
-HEADS = {"se_linear": se_linear, "mlp1280": mlp1280, "linear": linear}
+class CosineLinear(nn.Module):
+    """Logits `scale` x cos(angle between the features and the class's weight vector), in float32: (B, C) -> (B, K)."""
+
+    def __init__(self, num_features, num_classes, scale):
+        super().__init__()
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_classes, num_features)))
+        self.scale = scale
+
+    def forward(self, x):
+        return self.scale * _cosines(x, self.weight)
+
+
+@fx.wrap  # one step of a traced graph: a tracer cannot follow autocast
+def _cosines(x, weight):
+    with torch.autocast(x.device.type, enabled=False):
+        return F.linear(F.normalize(x.float(), dim=1), F.normalize(weight.float(), dim=1))
+
+
+def arcface(num_features, num_classes, dropout):
+    """Dropout and scaled cosines (Deng et al. 2019, arXiv:1801.07698); the angular margin is the loss's, `arcface_margin`."""
+    return nn.Sequential(nn.Dropout(dropout), CosineLinear(num_features, num_classes, ARCFACE_SCALE))
+
+
+HEADS = {"se_linear": se_linear, "mlp1280": mlp1280, "linear": linear, "arcface": arcface}

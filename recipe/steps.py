@@ -17,12 +17,13 @@ from data.mixing import MIXINGS
 from data.samplers import BalanceClassSampler, ShuffleSampler
 from data.textiles import write_textiles
 from models import build_model
+from models.heads import ARCFACE_SCALE
 from utils import distributed
 from utils.averaging import reestimate_batchnorm
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.config import as_plain
 from utils.engine import fit, predict
-from utils.losses import soft_cross_entropy
+from utils.losses import arcface_margin, soft_cross_entropy
 from utils.optimizers import build_optimizer
 from utils.precision import Precision
 from utils.runlog import code_version, log
@@ -187,6 +188,13 @@ def evaluator(run, train, dataset, rows):
     return lambda model: (predict_rows(run, train, model, dataset, rows), dataset.labels[rows])
 
 
+def new_loss(train):
+    """The loss that `train` describes; the head `arcface` is trained with its angular margin."""
+    if train.head == "arcface":
+        return lambda logits, targets: soft_cross_entropy(arcface_margin(logits, targets, scale=ARCFACE_SCALE), targets)
+    return soft_cross_entropy
+
+
 def frozen_features(run, train, model, dataset, path):
     """Pooled features (2, N, C) of the model's backbone as it was loaded, for the pictures and their mirror images.
 
@@ -213,7 +221,7 @@ def train_head(run, train, model, features, rows, targets, folder):
     optimizer = build_optimizer(train.optimizer, [(model.head, 1.0)], lr=train.head_lr, weight_decay=train.weight_decay)
     fit(
         model.head, batches, optimizer, cosine(train.head_lr, train.head_epochs * len(batches)), epochs=train.head_epochs,
-        precision=Precision("fp32", run.device), loss_fn=soft_cross_entropy, seed=run.config.seed,
+        precision=Precision("fp32", run.device), loss_fn=new_loss(train), seed=run.config.seed,
         folder=folder, meta={}, last_name="head.pth",
     )  # fmt: skip
 
@@ -225,7 +233,7 @@ def train_model(run, train, model, batches, evaluate, folder, meta):
     optimizer = build_optimizer(train.optimizer, modules, lr=train.lr, weight_decay=train.weight_decay)
     return fit(
         model, batches, optimizer, cosine(train.lr, train.epochs * len(batches), train.warmup_steps), epochs=train.epochs,
-        precision=Precision(train.precision, run.device), loss_fn=soft_cross_entropy, seed=run.config.seed,
+        precision=Precision(train.precision, run.device), loss_fn=new_loss(train), seed=run.config.seed,
         folder=folder, meta=meta, evaluate=evaluate,
     )  # fmt: skip
 
@@ -237,7 +245,7 @@ def train_final_epochs(run, train, batches, folder, meta):
     optimizer = build_optimizer(train.optimizer, [(model, 1.0)], lr=train.final_lr, weight_decay=train.weight_decay)
     fit(
         model, batches, optimizer, constant(train.final_lr), epochs=train.final_epochs,
-        precision=Precision(train.precision, run.device), loss_fn=soft_cross_entropy, seed=run.config.seed + 1,
+        precision=Precision(train.precision, run.device), loss_fn=new_loss(train), seed=run.config.seed + 1,
         folder=folder, meta=meta, last_name="final_last.pth", epoch_name="final_{}.pth",
     )  # fmt: skip
     return [f"final_{epoch + 1}.pth" for epoch in range(train.final_epochs)]

@@ -1,0 +1,85 @@
+"""ArcFace: the head answers with scaled cosines, the loss adds the angular margin of the paper."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_fuse import largest_relative_difference, with_random_statistics
+
+from deploy.fuse import fuse
+from models import build_model
+from models.heads import ARCFACE_SCALE, CosineLinear
+from recipe import steps
+from utils.config import StudentConfig
+from utils.losses import arcface_margin, soft_cross_entropy
+
+SCALE, MARGIN = 20.0, 0.5
+
+
+def angles(*shape):
+    return math.pi * torch.rand(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def logits_of(angle):
+    return (SCALE * angle.cos()).float()
+
+
+def test_hard_labels_get_the_margin_of_the_paper():
+    theta, labels = angles(8, 5) * 0.8, torch.arange(8) % 5  # theta + margin < pi
+    expected = []
+    for row, label in zip(theta, labels, strict=True):
+        numerator = math.exp(SCALE * math.cos(row[label] + MARGIN))
+        others = sum(math.exp(SCALE * math.cos(row[k])) for k in range(5) if k != label)
+        expected.append(-math.log(numerator / (numerator + others)))
+    targets = F.one_hot(labels, 5).float()
+    loss = soft_cross_entropy(arcface_margin(logits_of(theta), targets, scale=SCALE, margin=MARGIN), targets)
+    assert loss.item() == pytest.approx(sum(expected) / 8, rel=1e-4)
+
+
+def test_soft_labels_share_the_margin():
+    theta, targets = angles(6, 4) * 0.8, torch.softmax(angles(6, 4), 1).float()
+    shifted = arcface_margin(logits_of(theta), targets, scale=SCALE, margin=MARGIN)
+    assert torch.allclose(shifted, logits_of(theta + MARGIN * targets.double()), atol=1e-3)
+
+
+def test_no_margin_changes_nothing():
+    targets = torch.full((6, 4), 0.25)
+    assert torch.allclose(
+        arcface_margin(logits_of(angles(6, 4)), targets, scale=SCALE, margin=0.0), logits_of(angles(6, 4)), atol=1e-4
+    )
+
+
+def test_larger_angle_is_never_rewarded():
+    theta = torch.linspace(0.01, math.pi - 0.01, 1000, dtype=torch.float64)[:, None]
+    shifted = arcface_margin(logits_of(theta), torch.ones(1000, 1), scale=SCALE, margin=MARGIN)
+    steps_down = shifted[1:] - shifted[:-1]
+    assert (steps_down < 0).all()
+    assert steps_down.abs().max() < 0.1  # no jump where angle + margin passes pi
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_gradients_are_finite_at_the_ends_of_the_cosine(dtype):
+    logits = torch.tensor([[SCALE, -SCALE]], dtype=dtype, requires_grad=True)
+    shifted = arcface_margin(logits, torch.tensor([[0.5, 0.5]], dtype=dtype), scale=SCALE)
+    assert shifted.dtype == torch.float32
+    shifted.sum().backward()
+    assert logits.grad.isfinite().all()
+
+
+def test_head_answers_with_scaled_cosines_in_float32_under_autocast():
+    head, x = CosineLinear(64, 5, SCALE), torch.randn(8, 64)
+    cosines = F.cosine_similarity(x[:, None], head.weight[None], dim=2)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = head(x)
+    assert logits.dtype == torch.float32
+    assert torch.allclose(logits, SCALE * cosines, atol=1e-4)
+
+
+def test_training_uses_the_margin_and_the_fused_network_does_not():
+    model = with_random_statistics(build_model("mobilenet_v3_small", 3, head="arcface", image_size=32))
+    assert largest_relative_difference(model, fuse(model), (2, 3, 32, 32)) < 1e-5
+    logits, targets = model(torch.randn(4, 3, 32, 32)), torch.eye(3)[[0, 1, 2, 0]]
+    assert logits.abs().max() <= ARCFACE_SCALE
+    loss = steps.new_loss(StudentConfig(head="arcface"))(logits, targets)
+    assert loss > steps.new_loss(StudentConfig())(logits, targets) + 1

@@ -38,6 +38,16 @@ def probabilities(model, batch):
         return softmax(model(torch.from_numpy(batch)).numpy(), axis=1)
 
 
+def with_statistics_of(model, batch):
+    """The model in eval mode with the BatchNorm statistics of exactly this batch."""
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
+            norm.momentum = None
+    with torch.no_grad():
+        model.train()(torch.from_numpy(batch))
+    return model.eval()
+
+
 @pytest.fixture(scope="module")
 def pixels():
     """Blotches of colour, uint8 (6, S, S, 3) RGB."""
@@ -49,14 +59,10 @@ def pixels():
 def model(pixels):
     """A small student whose answers differ from picture to picture; a fresh one answers nearly the same to all."""
     torch.manual_seed(0)
-    model = build_model("mobilenet_v3_small", 3, head="mlp1280", image_size=SIZE)
-    for norm in model.modules():
-        if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
-            norm.momentum = None  # the statistics of exactly these pictures
+    model = with_statistics_of(build_model("mobilenet_v3_small", 3, head="mlp1280", image_size=SIZE), normalised(pixels))
     with torch.no_grad():
-        model.train()(torch.from_numpy(normalised(pixels)))
         model.head[-1].weight.mul_(10)
-    return model.eval()
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +97,23 @@ def test_files_answer_as_pytorch_does(files, dynamic_batch, pixels, reference):
     assert set(check_parity(reference, answers, 1e-4)) == {"onnx", "ir"}
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b0", "shufflenet_v2_x1_0"])
-def test_other_backbones_export(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "pooling", "head"),
+    [
+        ("efficientnet_b0", "avg", "se_linear"),
+        ("shufflenet_v2_x1_0", "avg", "linear"),
+        ("lcnet_100", "gem", "arcface"),
+        ("mobilenetv4_conv_small", "concat", "mlp1280"),
+    ],
+)
+def test_other_networks_export(name, pooling, head, tmp_path):
     torch.manual_seed(0)
-    network = build_model(name, 5, head="linear", image_size=32).eval()
+    batch = np.random.default_rng(0).standard_normal((6, 3, 32, 32), np.float32)
+    network = with_statistics_of(build_model(name, 5, pooling=pooling, head=head, image_size=32), batch)
+    expected = probabilities(network, batch)
+    assert np.ptp(expected, axis=0).max() > 0.05  # otherwise the comparison could not fail
     export_onnx(fuse(network), torch.zeros(2, 3, 32, 32), tmp_path / "model.onnx")
     write_ir(tmp_path / "model.onnx", tmp_path / "model.xml", {})
-    batch = np.random.default_rng(0).standard_normal((3, 3, 32, 32), np.float32)
-    expected = probabilities(network, batch)
     answers = [onnx_probabilities(tmp_path / "model.onnx", [batch]), ir_probabilities(tmp_path / "model.xml", [batch])]
     check_parity(expected, dict(zip(("onnx", "ir"), answers, strict=True)), 1e-4)
 

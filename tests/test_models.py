@@ -7,6 +7,7 @@ import torch
 import torchvision
 
 from common.errors import UserError
+from models import __main__ as table
 from models import build_model
 from models.backbones import BACKBONES
 
@@ -120,3 +121,28 @@ def test_unknown_names_list_the_known():
     with pytest.raises(UserError, match=r"unknown backbone 'resnet'.*mobilenet_v3_small"):
         build_model("resnet", 3)
     assert "mobilenet_v3_small" in BACKBONES
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b1", "mobilenet_v3_small", "shufflenet_v2_x1_0", "lcnet_100"])
+def test_backbones_take_384_pixels_as_well_as_the_32_of_other_tests(name):
+    with torch.device("meta"):  # shapes only
+        model = build_model(name, 3, image_size=384).eval()
+        assert model.backbone(torch.zeros(1, 3, 384, 384)).shape[2:] == (12, 12)
+        assert model(torch.zeros(1, 3, 384, 384)).shape == (1, 3)
+
+
+def test_table_counts_what_is_published():
+    # Howard et al. 2019, arXiv:1905.02244, table 4: 56 M for the whole network; Han et al. 2020, arXiv:1911.11907: 141 M.
+    for name, parameters, published in [("mobilenet_v3_small", 927_008, 56e6), ("ghostnet_100", 2_671_428, 141e6)]:
+        num_parameters, multiply_adds, _ = table.cost(name, 224)
+        assert num_parameters == parameters
+        assert 0.95 * published < multiply_adds <= published
+
+
+def test_table_names_the_source_of_the_weights_and_what_is_unknown(capsys):
+    table.main(["lcnet_100", "lcnet_035", "mobilenet_v3_large", "mobilenet_v3_smal", "--size", "64"])
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert "multiply-adds at 64" in title
+    assert [row.split()[-1] for row in rows[:2]] == ["huggingface.co/timm/lcnet_100.ra2_in1k", "none"]
+    assert rows[2].endswith("/mobilenet_v3_large-5c1a4163.pth")
+    assert "Did you mean mobilenet_v3_small" in rows[3]

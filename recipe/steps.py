@@ -13,7 +13,7 @@ from data.batches import EvalBatches, TrainBatches
 from data.dataset import open_dataset, shared_contents
 from data.features import FeatureBatches, cached_features
 from data.folds import assign_folds
-from data.mixing import MIXINGS
+from data.mixing import build_mixing, no_mixing
 from data.samplers import BalanceClassSampler, ShuffleSampler
 from data.textiles import write_textiles
 from models import build_model
@@ -134,9 +134,7 @@ def make_train_batches(run, train, dataset, rows, targets, *, final=False):
         sampler = BalanceClassSampler(dataset.labels[rows], mode=train.sampler_mode, **shard)
     else:
         sampler = ShuffleSampler(len(rows), **shard)
-    if train.mixing not in MIXINGS:
-        raise UserError(f"unknown mixing '{train.mixing}'. Known: {', '.join(MIXINGS)}.")
-    mixing, sizes = "none" if final else train.mixing, train.train_sizes or (train.image_size,)
+    sizes = train.train_sizes or (train.image_size,)
     return TrainBatches(
         dataset.images,
         targets,
@@ -148,7 +146,7 @@ def make_train_batches(run, train, dataset, rows, targets, *, final=False):
         std=train.std,
         augmentation=train.augmentation,
         backend=train.augmentation_backend,
-        mixing=MIXINGS[mixing](train.mixing_alpha, train.mixing_prob),
+        mixing=no_mixing if final else build_mixing(train.mixing, train.mixing_alpha, train.mixing_prob),
         size_at=in_equal_shares(sizes[-1:] if final else sizes, train.epochs),
         seed=seed,
         rank=distributed.rank(),

@@ -43,9 +43,12 @@ class TrainConfig:
     std: float = 1.0  # ... / std
     augmentation: str = "none"  # a name from data/augment.py
     augmentation_backend: Literal["auto", "batched", "albumentations"] = "auto"  # auto: batched where it can
-    mixing: str = "cutmix"  # a name from data/mixing.py
-    mixing_alpha: float = 1.0  # Beta(alpha, alpha) draws the share that is pasted
-    mixing_prob: float = 0.5  # share of the batches that are mixed
+    # A name from data/mixing.py; or dict(cutmix=2, mixup=1): for each batch one of them, drawn by weight. On the command line
+    # student.mixing.cutmix=2 student.mixing.mixup=1, and student.mixing._delete_=true where the config file holds another value.
+    mixing: str | dict[str, float] = "cutmix"
+    # The next two: a number for every mixing, or by name, dict(mixup=0.2); the ones left out keep the recipe's.
+    mixing_alpha: float | dict[str, float] = 1.0  # Beta(alpha, alpha) draws the share that is pasted or blended
+    mixing_prob: float | dict[str, float] = 0.5  # share of the batches that are mixed; gridmask: of the images
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     sampler_mode: str | int = "upsampling"  # balanced: every class as often as the largest, the smallest, or a number
     num_folds: int = 5
@@ -160,6 +163,8 @@ def _checked(value, hint, key):
             return value
         if origin is tuple and isinstance(value, list | tuple) and all(type(v) is get_args(option)[0] for v in value):
             return tuple(value)
+        if origin is dict and isinstance(value, dict):
+            return {name: _checked(item, get_args(option)[1], f"{key}.{name}") for name, item in value.items()}
         if origin is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         if origin in (int, str, bool, type(None)) and type(value) is origin:
@@ -174,6 +179,8 @@ def _in_words(options):
             words.append("one of " + ", ".join(map(str, get_args(option))))
         elif get_origin(option) is tuple:
             words.append(f"a list of {get_args(option)[0].__name__}")
+        elif get_origin(option) is dict:
+            words.append(f"a dict of {get_args(option)[1].__name__}")
         else:
             words.append("None" if option is type(None) else f"a {option.__name__}")
     return " or ".join(words)

@@ -1,13 +1,17 @@
 """Batches: the pixels that were meant, the same ones again, and augmentation beside its per-image twin."""
 
+from collections import Counter
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from common.errors import UserError
-from data import augment
+from data import augment, auto_augment
 from data.albumentations_pipelines import PIPELINES as PER_IMAGE
+from data.auto_augment import AutoAugment, RandAugment
 from data.batches import EvalBatches, TrainBatches
 from data.crops import random_crop, random_zoom
 from data.mixing import CutMix, no_mixing
@@ -130,6 +134,41 @@ def test_operations_leave_their_input_alone_and_stay_in_range(operation):
     assert changed.min() >= 0
     assert changed.max() <= 255.01
     assert not torch.equal(changed, before.float())
+
+
+@pytest.mark.parametrize("augmentation", [AutoAugment(), RandAugment()])
+def test_learnt_augmentation_draws_from_the_generator_alone(augmentation):
+    images, state = pictures(24), torch.get_rng_state()
+    before = images.clone()
+    first, again, other = (augmentation(images, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(images, before)
+    assert first.dtype == torch.uint8
+    changed = (first != images).flatten(1).any(1).float().mean()
+    assert changed > 0.5
+
+
+@pytest.mark.parametrize("kind", ["AutoAugment", "RandAugment"])
+def test_learnt_augmentation_draws_and_does_what_torchvisions_own_does(kind):
+    """The same operations equally often, and the same pixels for the same operation."""
+    twin = v2.AutoAugment(v2.AutoAugmentPolicy.SVHN) if kind == "AutoAugment" else v2.RandAugment()
+    theirs, ours = Counter(), Counter()
+    twin._apply_image_or_video_transform = lambda image, name, magnitude, **kw: (
+        theirs.update([(name, round(magnitude, 3))]) or image
+    )
+    augmentation, rng, image = getattr(auto_augment, kind)(), np.random.default_rng(0), pictures(1)[0]
+    torch.manual_seed(0)
+    for _ in range(1500):
+        twin(image)
+        ours.update((name, round(magnitude, 3)) for name, magnitude in augmentation.draw(rng, 40, 40))
+    assert theirs.keys() == ours.keys()
+    for operation, count in theirs.items():
+        assert ours[operation] == pytest.approx(count, abs=6 * count**0.5 + 3)
+    inverted = v2.functional.invert(image)
+    augmentation.draw = lambda rng, height, width: [("Solarize", 0.0)]  # everything above 0 is inverted
+    assert torch.equal(augmentation(image[None], rng)[0], inverted)
 
 
 def test_every_recipe_pipeline_has_its_per_image_twin():

@@ -50,15 +50,24 @@ class TrainConfig:
     mixing_alpha: float | dict[str, float] = 1.0  # Beta(alpha, alpha) draws the share that is pasted or blended
     mixing_prob: float | dict[str, float] = 0.5  # share of the batches that are mixed; gridmask: of the images
     sampler: Literal["shuffle", "balanced"] = "shuffle"
-    sampler_mode: str | int = "upsampling"  # balanced: every class as often as the largest, the smallest, or a number
+    # balanced: every class as often as the largest, as the smallest (downsampling), or a number of times; sqrt: each in proportion
+    # to the square root of its size, as many images as there are.
+    sampler_mode: str | int = "upsampling"
     num_folds: int = 5
     batch_size: int = 256  # images a step, over all processes
     epochs: int = 20
     optimizer: str = "radam"  # a name from utils/optimizers.py
-    lr: float = 1e-3  # at the start; cosine to 0, stepped every batch
+    lr: float = 1e-3  # the highest rate of the schedule
+    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"  # to 0; up and down; no change. Stepped every batch
     backbone_lr_scale: float = 1.0  # backbone rate / head rate; below 1 for a gentle fine-tune
     weight_decay: float = 0.0
-    warmup_steps: int = 0  # linear from 0
+    warmup_steps: int = 0  # linear from 0; onecycle: steps until its peak, 0 for three tenths of the run
+    clip_grad_norm: float = 0.0  # largest L2 norm of all gradients together, longer ones are shortened to it; 0: any
+    ema_decay: float = 0.0  # such as 0.999: best.pth is judged and kept as a moving average of the weights; 0: none
+    loss: str = "cross_entropy"  # a name from utils/losses.py
+    focal_alpha: float = 0.25  # loss="focal": factor of the loss
+    focal_gamma: float = 2.0  # loss="focal": how fast a class that is predicted well loses weight
+    ohem_share: float = 0.7  # loss="ohem": share of the batch, the hardest, that is learnt from
     label_smoothing: float = 0.0
     head_epochs: int = 0  # epochs that train the head alone on the frozen backbone's features, before all else
     head_lr: float = 1e-3  # learning rate of those epochs

@@ -39,11 +39,11 @@ def open_data(run, train):
     if data.draw_textiles:
         distributed.main_first(lambda: write_textiles(Path(data.root).parent, num_train=data.draw_textiles, seed=run.config.seed))
     folder = Path(data.cache) if data.cache else run.folder
-    dataset = distributed.main_first(lambda: open_dataset(data.root, folder, size, classes=data.classes))
+    dataset = distributed.main_first(lambda: open_dataset(data.root, folder, size, classes=data.classes, fit=train.fit))
     if data.val_root is None:
         return dataset, None
     validation = distributed.main_first(
-        lambda: open_dataset(data.val_root, folder, size, classes=dataset.classes, name="validation")
+        lambda: open_dataset(data.val_root, folder, size, classes=dataset.classes, name="validation", fit=train.fit)
     )
     for ours, theirs in shared_contents(dataset, validation)[:5]:
         log.info(f"warning: the validation picture {theirs!r} is also in the training data ({ours!r}): its accuracy is flattered")
@@ -109,6 +109,7 @@ def checkpoint_meta(train, dataset):
         "preprocessing": {
             "image_size": train.image_size,
             "resize": train.resize or train.image_size,
+            "fit": train.fit,
             "mean": [train.mean] * 3,
             "std": [train.std] * 3,
         },

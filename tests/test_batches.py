@@ -14,6 +14,7 @@ from data.albumentations_pipelines import PIPELINES as PER_IMAGE
 from data.auto_augment import AutoAugment, RandAugment
 from data.batches import EvalBatches, TrainBatches
 from data.crops import random_crop, random_zoom
+from data.dataset import open_dataset, resize_square
 from data.mixing import CutMix, no_mixing
 from data.samplers import ShuffleSampler
 from data.targets import one_hot
@@ -63,6 +64,35 @@ def test_centre_crop_and_normalisation_are_exact(dataset):
     (images,) = EvalBatches(dataset.images, [3, 1], batch_size=4, size=30, mean=0.5, std=0.225)
     expected = (dataset.images[[3, 1], 5:35, 5:35] / 255 - 0.5) / 0.225
     np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "inner"), [((30, 60), (20, 40)), ((90, 30), (40, 13)), ((10, 10), (40, 40)), ((1000, 1), (40, 1))]
+)
+def test_padded_pictures_keep_their_proportions_between_grey(shape, inner):
+    picture = np.random.default_rng(0).integers(0, 100, (*shape, 3), np.uint8)
+    square = resize_square(picture, 40, "pad")
+    is_grey = (square == 128).all(2)
+    rows, columns = np.flatnonzero(~is_grey.all(1)), np.flatnonzero(~is_grey.all(0))
+    assert (len(rows), len(columns)) == inner
+    assert abs(rows[0] - (39 - rows[-1])) <= 1
+    assert abs(columns[0] - (39 - columns[-1])) <= 1
+    interpolation = cv2.INTER_AREA if max(shape) > 40 else cv2.INTER_LINEAR
+    expected = cv2.resize(picture, inner[::-1], interpolation=interpolation)
+    np.testing.assert_array_equal(square[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], expected)
+
+
+def test_padded_and_stretched_pictures_are_cached_apart(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "pictures" / name / "wide.png"), np.full((10, 30, 3), ord(name), np.uint8))
+    for _ in range(2):  # the second time from the caches
+        stretched, padded = (open_dataset(tmp_path / "pictures", tmp_path, 12, fit=fit) for fit in ("stretch", "pad"))
+        assert (stretched.images[0] == ord("a")).all()
+        assert (padded.images[0, :4] == 128).all()
+        assert (padded.images[0, 4:8] == ord("a")).all()
+        assert padded.fingerprint == stretched.fingerprint  # a table of the teacher's fits both
+    assert sorted(path.name for path in (tmp_path / "cache").glob("*.npy")) == ["train_12.npy", "train_12_pad.npy"]
 
 
 def test_random_crops_lie_everywhere_inside():

@@ -36,6 +36,7 @@ class TrainConfig:
     bn_momentum: float | None = None  # None: the library's value; larger where a run has few steps
     image_size: int = 224  # network input, pixels
     resize: int | None = None  # pictures are resized to this square, then cropped to image_size; None: no crop
+    fit: Literal["stretch", "pad"] = "stretch"  # into that square: proportions not kept; or kept, with grey beside the picture
     # Training images are made this small, in equal shares of the epochs: such as (80, 96, 112) for an image_size of 128. Small ones
     # train faster, and a part cut out at random shows things larger than the whole picture does. None: image_size.
     train_sizes: tuple[int, ...] | None = None

@@ -90,6 +90,8 @@ class Explainer:
     def write(self, path, pixels, class_index):
         heat = grad_cam(self.predictor.model, self.predictor.network_tensor(pixels), class_index)
         size = self.predictor.input.preprocessing
+        if self.predictor.input.fit != "stretch":
+            pixels = self.predictor.input.square(pixels)  # the map covers the grey beside the picture too
         picture = overlay(pixels, heat, size["image_size"] / size["resize"])
         with atomic_path(self._free_name(path)) as temporary:
             Path(temporary).write_bytes(cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes())

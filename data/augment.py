@@ -1,8 +1,8 @@
-"""Augmentation of whole batches: tensor operations without per-image Python work, named as pipelines.
+"""Augmentation of whole batches: tensor operations, named as pipelines, without per-image Python work but for AutoAugment's.
 
 A batch enters as uint8 (B, 3, H, W), channels last in memory; operations that only move pixels keep uint8, the others
 return float32 in 0..255. All randomness comes from the NumPy generator handed in. The same pipelines in per-image form
-stand in data/albumentations_pipelines.py.
+stand in data/albumentations_pipelines.py, but for AutoAugment and RandAugment, which Albumentations does not have.
 """
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from common.errors import UserError
+from data.auto_augment import AutoAugment, RandAugment
 
 
 def horizontal_flip(images, rng, prob=0.5):
@@ -87,6 +88,8 @@ PIPELINES = {
     "student": ("random", (horizontal_flip,)),
     "student_zoom": ("zoom", (horizontal_flip,)),
     "student_zoom_color": ("zoom", (horizontal_flip, hue_saturation_value)),
+    "autoaugment": ("random", (horizontal_flip, AutoAugment())),
+    "randaugment": ("random", (horizontal_flip, RandAugment())),
 }
 
 

@@ -24,6 +24,7 @@ from data.decode import UnreadableImage, decode_rgb
 from data.index import describe_changes, fingerprint, list_images
 
 log = logging.getLogger("run")
+PADDING = 128  # grey beside pictures that keep their proportions: next to 0 once pixels are normalised
 MAX_LISTED = 20  # bad files named in the message itself; all of them are in bad_files.txt
 
 
@@ -50,15 +51,16 @@ class ImageDataset:
         return self.table["path"].tolist()
 
 
-def open_dataset(root, folder, size, classes=None, name="train"):
+def open_dataset(root, folder, size, classes=None, name="train", fit="stretch"):
     """The pictures below `root`, each resized to `size` x `size` pixels, with index and cache kept in `folder`.
 
+    fit: see `resize_square`; each has a cache of its own, while the fingerprint, which is of the files, is the same.
     Raises UserError for anything wrong with the root or the classes, and one that lists all bad files at once.
     """
     root, folder = Path(root), Path(folder)
     classes, table = list_images(root, classes)
     index_path = folder / ("index.csv" if name == "train" else f"index_{name}.csv")
-    cache_path = folder / "cache" / f"{name}_{size}.npy"
+    cache_path = folder / "cache" / (f"{name}_{size}.npy" if fit == "stretch" else f"{name}_{size}_{fit}.npy")
     known = _read_index(index_path)
     changes = describe_changes(known, table) if known is not None else ""
     if known is not None and changes:
@@ -68,7 +70,7 @@ def open_dataset(root, folder, size, classes=None, name="train"):
         images = _open_cache(cache_path, mark)
         if images is not None:
             return ImageDataset(root, classes, known, mark, images)
-    table = _decode_all(root, table, size, cache_path, folder, classes)
+    table = _decode_all(root, table, size, fit, cache_path, folder)
     _check_duplicates(root, table)
     mark = fingerprint(table, classes)
     write_csv(index_path, table)
@@ -84,10 +86,20 @@ def shared_contents(train, other):
     return [(by_content[c], path) for c, path in zip(other.table["sha256"], other.table["path"], strict=True) if c in by_content]
 
 
-def resize_square(pixels, size):
-    """uint8 (H, W, 3) -> (size, size, 3), the whole picture, proportions not kept."""
-    shrinks = size < max(pixels.shape[:2])
-    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+def resize_square(pixels, size, fit="stretch"):
+    """uint8 (H, W, 3) -> (size, size, 3), the whole picture.
+
+    fit: `stretch` gives up its proportions, `pad` keeps them and fills the shorter side up with grey, alike on both sides.
+    """
+    longer = max(pixels.shape[:2])
+    interpolation = cv2.INTER_AREA if size < longer else cv2.INTER_LINEAR
+    if fit == "stretch":
+        return cv2.resize(pixels, (size, size), interpolation=interpolation)
+    height, width = (max(1, (2 * side * size + longer) // (2 * longer)) for side in pixels.shape[:2])  # rounded, as in C++
+    top, left = (size - height) // 2, (size - width) // 2
+    square = np.full((size, size, 3), PADDING, np.uint8)
+    square[top : top + height, left : left + width] = cv2.resize(pixels, (width, height), interpolation=interpolation)
+    return square
 
 
 def _read_index(path):
@@ -106,7 +118,7 @@ def _open_cache(path, mark):
     return None
 
 
-def _decode_all(root, table, size, cache_path, folder, classes):
+def _decode_all(root, table, size, fit, cache_path, folder):
     """`table` with width, height and sha256 added; the pixels go to `cache_path`. All bad files end in one UserError."""
     _check_disk_space(cache_path, len(table) * size * size * 3)
     cache_path.with_suffix(".fingerprint").unlink(missing_ok=True)
@@ -117,7 +129,7 @@ def _decode_all(root, table, size, cache_path, folder, classes):
         def work(i):
             content = (root / table["path"][i]).read_bytes()
             image = decode_rgb(content)
-            pixels[i] = resize_square(image, size)
+            pixels[i] = resize_square(image, size, fit)
             return image.shape[1], image.shape[0], hashlib.sha256(content).hexdigest()
 
         for i, job in _in_threads(work, len(table)):

@@ -21,36 +21,50 @@ class ShuffleSampler:
 
 
 class BalanceClassSampler:
-    """Every class equally often an epoch: `upsampling` (as often as the largest), `downsampling` (the smallest) or a number.
+    """How often each class comes in an epoch: `upsampling`, `downsampling`, `sqrt` or a number of images.
+
+    Equally often: as the largest class, as the smallest, or that number; over several processes rounded up until the draws split
+    evenly. `sqrt`: in proportion to the square root of the class's size, together as many as there are images, rounded up alike.
 
     Within a class every index is drawn floor or ceil of draws/count times, and which ones get the extra draw
-    changes every epoch. Across processes together the same holds: the draws per class are rounded up until they
-    split evenly.
+    changes every epoch, over all processes together.
     """
 
     def __init__(self, labels, *, mode="upsampling", seed=0, rank=0, num_replicas=1):
         labels = np.asarray(labels)
         self.members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         self.seed, self.rank, self.num_replicas = seed, rank, num_replicas
-        self.draws_per_class = self._draws(mode)
+        self.draws = self._draws(mode, np.array([len(members) for members in self.members]))
 
-    def _draws(self, mode):
-        counts = [len(members) for members in self.members]
-        draws = {"upsampling": max(counts), "downsampling": min(counts)}.get(mode, mode)
+    def _draws(self, mode, counts):
+        """int (classes,): images of each class in an epoch."""
+        if mode == "sqrt":
+            return _apportion(-(-counts.sum() // self.num_replicas) * self.num_replicas, np.sqrt(counts))
+        draws = {"upsampling": int(counts.max()), "downsampling": int(counts.min())}.get(mode, mode)
         if not isinstance(draws, int) or draws < 1:
-            raise UserError(f"sampler_mode={mode!r}: takes 'upsampling', 'downsampling' or a number of images per class from 1.")
+            raise UserError(
+                f"sampler_mode={mode!r}: takes 'upsampling', 'downsampling', 'sqrt' or a number of images per class from 1."
+            )
         while draws * len(counts) % self.num_replicas:
             draws += 1
-        return draws
+        return np.full(len(counts), draws)
 
     def __len__(self):
-        return self.draws_per_class * len(self.members) // self.num_replicas
+        return int(self.draws.sum()) // self.num_replicas
 
     def indices(self, epoch):
         """int64 (len(self),): this process's indices in epoch number `epoch`."""
         rng = np.random.default_rng([self.seed, epoch])
         drawn = []
-        for members in self.members:
-            rounds = -(-self.draws_per_class // len(members))
-            drawn.append(np.concatenate([rng.permutation(members) for _ in range(rounds)])[: self.draws_per_class])
+        for members, draws in zip(self.members, self.draws, strict=True):
+            rounds = -(-draws // len(members))
+            drawn.append(np.concatenate([rng.permutation(members) for _ in range(rounds)])[:draws])
         return rng.permutation(np.concatenate(drawn))[self.rank :: self.num_replicas]
+
+
+def _apportion(total, weights):
+    """int (n,) that sum to `total`, in proportion to `weights`: rounded down, and the largest remainders get one more."""
+    shares = total * weights / weights.sum()
+    draws = np.floor(shares).astype(int)
+    draws[np.argsort(draws - shares, kind="stable")[: total - draws.sum()]] += 1
+    return draws

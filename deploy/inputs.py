@@ -4,16 +4,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.errors import UserError
 from data.crops import center_crop
+from data.dataset import resize_square
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    preprocessing: dict  # of the checkpoint: image_size, resize, mean, std
+    preprocessing: dict  # of the checkpoint: image_size, resize, mean, std and, since there is a choice, fit
     pixels: bool = False  # raw uint8 NHWC; otherwise normalised float32 NCHW
     color: str = "rgb"  # channel order of raw pixels
     whole_pictures: bool = False  # the IR resizes and cuts by itself, one picture at a time; the ONNX file does not
     fixed_batch: bool = False  # exactly one image
+
+    def __post_init__(self):
+        if self.whole_pictures and self.fit != "stretch":
+            raise UserError(
+                f"the student was trained with fit='{self.fit}', but an IR that takes whole pictures can only stretch them. "
+                "Export without --resize."
+            )
+
+    @property
+    def fit(self):
+        """How pictures become squares, see `data.dataset.resize_square`; checkpoints from before that choice stretch."""
+        return self.preprocessing.get("fit", "stretch")
+
+    def square(self, pixels):
+        """A picture of any size, uint8 (H, W, 3), as in training before the cut: (R, R, 3), R = `resize`."""
+        return resize_square(pixels, self.preprocessing["resize"], self.fit)
 
     @property
     def ir_pixels(self):

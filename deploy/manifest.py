@@ -5,6 +5,17 @@ from importlib import metadata
 from common.files import sha256, write_json, write_text
 from deploy.openvino_ir import F32
 
+HOW = {
+    "stretch": {
+        "how": "resize to (resize, resize), then cut image_size from the centre",
+        "model_api": "wants the IR that takes whole pictures (--input uint8 --resize); for others it leaves out the cut",
+    },
+    "pad": {
+        "how": "resize until the longer side is `resize`, fill up to a square with grey (128), then cut image_size from the centre",
+        "model_api": "stretches pictures, so it is not for this network",
+    },
+}
+
 
 def write_manifest(folder, *, meta, network_input, accuracy, parity, speed, code_version):
     """Write labels.txt (a class a line) and manifest.json about all files in `folder`.
@@ -20,8 +31,7 @@ def write_manifest(folder, *, meta, network_input, accuracy, parity, speed, code
             "input": network_input.describe(),
             "preprocessing": {
                 **meta["preprocessing"],
-                "how": "resize to (resize, resize), then cut image_size from the centre",
-                "model_api": "wants the IR that takes whole pictures (--input uint8 --resize); for others it leaves out the cut",
+                **HOW[network_input.fit],
             },
             "output": "logits",
             "openvino_inference_precision": F32["INFERENCE_PRECISION_HINT"],  # what the numbers below were measured in

@@ -8,7 +8,6 @@ import torch
 from scipy.special import softmax
 
 from common.errors import UserError
-from data.dataset import resize_square
 from deploy.inputs import NetworkInput
 from deploy.openvino_ir import compile_ir
 from recipe import steps
@@ -53,8 +52,9 @@ class CheckpointPredictor:
 
     def network_tensor(self, pixels):
         """float32 (1, 3, S, S), as in training."""
-        square = resize_square(pixels, self.input.preprocessing["resize"])
-        return torch.from_numpy(self.input.normalised(square[None])).contiguous(memory_format=torch.channels_last)
+        return torch.from_numpy(self.input.normalised(self.input.square(pixels)[None])).contiguous(
+            memory_format=torch.channels_last
+        )
 
 
 class IrPredictor:
@@ -77,7 +77,7 @@ class IrPredictor:
         """The picture as the IR takes it, a batch of one."""
         if self.input.whole_pictures:
             return self.input.ordered(pixels[None])
-        return self.input.onnx_input(resize_square(pixels, self.input.preprocessing["resize"])[None])
+        return self.input.onnx_input(self.input.square(pixels)[None])
 
 
 def _notes(network, xml_path):
@@ -101,6 +101,7 @@ def _network_input(network, notes):
     preprocessing = {
         "image_size": int(notes["input_image_size"]),
         "resize": int(notes["input_resize"]),
+        "fit": notes.get("input_fit", "stretch"),
         "mean": scale[0].tolist(),
         "std": scale[1].tolist(),
     }

@@ -13,7 +13,7 @@ from data.batches import EvalBatches, TrainBatches
 from data.dataset import open_dataset, shared_contents
 from data.features import FeatureBatches, cached_features
 from data.folds import assign_folds
-from data.mixing import MIXINGS
+from data.mixing import build_mixing, no_mixing
 from data.samplers import BalanceClassSampler, ShuffleSampler
 from data.textiles import write_textiles
 from models import build_model
@@ -22,12 +22,13 @@ from utils import distributed
 from utils.averaging import reestimate_batchnorm
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.config import as_plain
+from utils.ema import MovingAverage
 from utils.engine import fit, predict
-from utils.losses import arcface_margin, soft_cross_entropy
+from utils.losses import arcface_margin, build_loss
 from utils.optimizers import build_optimizer
 from utils.precision import Precision
 from utils.runlog import code_version, log
-from utils.schedules import constant, cosine, in_equal_shares
+from utils.schedules import SCHEDULES, constant, cosine, in_equal_shares
 
 
 def open_data(run, train):
@@ -38,11 +39,11 @@ def open_data(run, train):
     if data.draw_textiles:
         distributed.main_first(lambda: write_textiles(Path(data.root).parent, num_train=data.draw_textiles, seed=run.config.seed))
     folder = Path(data.cache) if data.cache else run.folder
-    dataset = distributed.main_first(lambda: open_dataset(data.root, folder, size, classes=data.classes))
+    dataset = distributed.main_first(lambda: open_dataset(data.root, folder, size, classes=data.classes, fit=train.fit))
     if data.val_root is None:
         return dataset, None
     validation = distributed.main_first(
-        lambda: open_dataset(data.val_root, folder, size, classes=dataset.classes, name="validation")
+        lambda: open_dataset(data.val_root, folder, size, classes=dataset.classes, name="validation", fit=train.fit)
     )
     for ours, theirs in shared_contents(dataset, validation)[:5]:
         log.info(f"warning: the validation picture {theirs!r} is also in the training data ({ours!r}): its accuracy is flattered")
@@ -108,6 +109,7 @@ def checkpoint_meta(train, dataset):
         "preprocessing": {
             "image_size": train.image_size,
             "resize": train.resize or train.image_size,
+            "fit": train.fit,
             "mean": [train.mean] * 3,
             "std": [train.std] * 3,
         },
@@ -134,9 +136,7 @@ def make_train_batches(run, train, dataset, rows, targets, *, final=False):
         sampler = BalanceClassSampler(dataset.labels[rows], mode=train.sampler_mode, **shard)
     else:
         sampler = ShuffleSampler(len(rows), **shard)
-    if train.mixing not in MIXINGS:
-        raise UserError(f"unknown mixing '{train.mixing}'. Known: {', '.join(MIXINGS)}.")
-    mixing, sizes = "none" if final else train.mixing, train.train_sizes or (train.image_size,)
+    sizes = train.train_sizes or (train.image_size,)
     return TrainBatches(
         dataset.images,
         targets,
@@ -148,7 +148,7 @@ def make_train_batches(run, train, dataset, rows, targets, *, final=False):
         std=train.std,
         augmentation=train.augmentation,
         backend=train.augmentation_backend,
-        mixing=MIXINGS[mixing](train.mixing_alpha, train.mixing_prob),
+        mixing=no_mixing if final else build_mixing(train.mixing, train.mixing_alpha, train.mixing_prob),
         size_at=in_equal_shares(sizes[-1:] if final else sizes, train.epochs),
         seed=seed,
         rank=distributed.rank(),
@@ -190,9 +190,10 @@ def evaluator(run, train, dataset, rows):
 
 def new_loss(train):
     """The loss that `train` describes; the head `arcface` is trained with its angular margin."""
+    loss = build_loss(train.loss, focal_alpha=train.focal_alpha, focal_gamma=train.focal_gamma, ohem_share=train.ohem_share)
     if train.head == "arcface":
-        return lambda logits, targets: soft_cross_entropy(arcface_margin(logits, targets, scale=ARCFACE_SCALE), targets)
-    return soft_cross_entropy
+        return lambda logits, targets: loss(arcface_margin(logits, targets, scale=ARCFACE_SCALE), targets)
+    return loss
 
 
 def frozen_features(run, train, model, dataset, path):
@@ -231,10 +232,12 @@ def train_model(run, train, model, batches, evaluate, folder, meta):
     model.freeze(train.frozen_stages, batchnorm=train.frozen_batchnorm)
     modules = [(model.backbone, train.backbone_lr_scale), (model.pool, 1.0), (model.head, 1.0)]
     optimizer = build_optimizer(train.optimizer, modules, lr=train.lr, weight_decay=train.weight_decay)
+    lr_at = SCHEDULES[train.schedule](train.lr, train.epochs * len(batches), train.warmup_steps)
+    precision = Precision(train.precision, run.device, clip_grad_norm=train.clip_grad_norm)
+    ema = MovingAverage(model, train.ema_decay) if train.ema_decay else None
     return fit(
-        model, batches, optimizer, cosine(train.lr, train.epochs * len(batches), train.warmup_steps), epochs=train.epochs,
-        precision=Precision(train.precision, run.device), loss_fn=new_loss(train), seed=run.config.seed,
-        folder=folder, meta=meta, evaluate=evaluate,
+        model, batches, optimizer, lr_at, epochs=train.epochs, precision=precision, loss_fn=new_loss(train), seed=run.config.seed,
+        folder=folder, meta=meta, evaluate=evaluate, ema=ema,
     )  # fmt: skip
 
 
@@ -243,9 +246,10 @@ def train_final_epochs(run, train, batches, folder, meta):
     model, _ = load_model(folder / "best.pth", run.device)
     model.freeze(train.frozen_stages, batchnorm=train.frozen_batchnorm)
     optimizer = build_optimizer(train.optimizer, [(model, 1.0)], lr=train.final_lr, weight_decay=train.weight_decay)
+    precision = Precision(train.precision, run.device, clip_grad_norm=train.clip_grad_norm)
     fit(
-        model, batches, optimizer, constant(train.final_lr), epochs=train.final_epochs,
-        precision=Precision(train.precision, run.device), loss_fn=new_loss(train), seed=run.config.seed + 1,
+        model, batches, optimizer, constant(train.final_lr), epochs=train.final_epochs, precision=precision,
+        loss_fn=new_loss(train), seed=run.config.seed + 1,
         folder=folder, meta=meta, last_name="final_last.pth", epoch_name="final_{}.pth",
     )  # fmt: skip
     return [f"final_{epoch + 1}.pth" for epoch in range(train.final_epochs)]

@@ -1,15 +1,20 @@
 """Batches: the pixels that were meant, the same ones again, and augmentation beside its per-image twin."""
 
+from collections import Counter
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from common.errors import UserError
-from data import augment
+from data import augment, auto_augment
 from data.albumentations_pipelines import PIPELINES as PER_IMAGE
+from data.auto_augment import AutoAugment, RandAugment
 from data.batches import EvalBatches, TrainBatches
 from data.crops import random_crop, random_zoom
+from data.dataset import open_dataset, resize_square
 from data.mixing import CutMix, no_mixing
 from data.samplers import ShuffleSampler
 from data.targets import one_hot
@@ -59,6 +64,35 @@ def test_centre_crop_and_normalisation_are_exact(dataset):
     (images,) = EvalBatches(dataset.images, [3, 1], batch_size=4, size=30, mean=0.5, std=0.225)
     expected = (dataset.images[[3, 1], 5:35, 5:35] / 255 - 0.5) / 0.225
     np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "inner"), [((30, 60), (20, 40)), ((90, 30), (40, 13)), ((10, 10), (40, 40)), ((1000, 1), (40, 1))]
+)
+def test_padded_pictures_keep_their_proportions_between_grey(shape, inner):
+    picture = np.random.default_rng(0).integers(0, 100, (*shape, 3), np.uint8)
+    square = resize_square(picture, 40, "pad")
+    is_grey = (square == 128).all(2)
+    rows, columns = np.flatnonzero(~is_grey.all(1)), np.flatnonzero(~is_grey.all(0))
+    assert (len(rows), len(columns)) == inner
+    assert abs(rows[0] - (39 - rows[-1])) <= 1
+    assert abs(columns[0] - (39 - columns[-1])) <= 1
+    interpolation = cv2.INTER_AREA if max(shape) > 40 else cv2.INTER_LINEAR
+    expected = cv2.resize(picture, inner[::-1], interpolation=interpolation)
+    np.testing.assert_array_equal(square[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], expected)
+
+
+def test_padded_and_stretched_pictures_are_cached_apart(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "pictures" / name / "wide.png"), np.full((10, 30, 3), ord(name), np.uint8))
+    for _ in range(2):  # the second time from the caches
+        stretched, padded = (open_dataset(tmp_path / "pictures", tmp_path, 12, fit=fit) for fit in ("stretch", "pad"))
+        assert (stretched.images[0] == ord("a")).all()
+        assert (padded.images[0, :4] == 128).all()
+        assert (padded.images[0, 4:8] == ord("a")).all()
+        assert padded.fingerprint == stretched.fingerprint  # a table of the teacher's fits both
+    assert sorted(path.name for path in (tmp_path / "cache").glob("*.npy")) == ["train_12.npy", "train_12_pad.npy"]
 
 
 def test_random_crops_lie_everywhere_inside():
@@ -130,6 +164,41 @@ def test_operations_leave_their_input_alone_and_stay_in_range(operation):
     assert changed.min() >= 0
     assert changed.max() <= 255.01
     assert not torch.equal(changed, before.float())
+
+
+@pytest.mark.parametrize("augmentation", [AutoAugment(), RandAugment()])
+def test_learnt_augmentation_draws_from_the_generator_alone(augmentation):
+    images, state = pictures(24), torch.get_rng_state()
+    before = images.clone()
+    first, again, other = (augmentation(images, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(images, before)
+    assert first.dtype == torch.uint8
+    changed = (first != images).flatten(1).any(1).float().mean()
+    assert changed > 0.5
+
+
+@pytest.mark.parametrize("kind", ["AutoAugment", "RandAugment"])
+def test_learnt_augmentation_draws_and_does_what_torchvisions_own_does(kind):
+    """The same operations equally often, and the same pixels for the same operation."""
+    twin = v2.AutoAugment(v2.AutoAugmentPolicy.SVHN) if kind == "AutoAugment" else v2.RandAugment()
+    theirs, ours = Counter(), Counter()
+    twin._apply_image_or_video_transform = lambda image, name, magnitude, **kw: (
+        theirs.update([(name, round(magnitude, 3))]) or image
+    )
+    augmentation, rng, image = getattr(auto_augment, kind)(), np.random.default_rng(0), pictures(1)[0]
+    torch.manual_seed(0)
+    for _ in range(1500):
+        twin(image)
+        ours.update((name, round(magnitude, 3)) for name, magnitude in augmentation.draw(rng, 40, 40))
+    assert theirs.keys() == ours.keys()
+    for operation, count in theirs.items():
+        assert ours[operation] == pytest.approx(count, abs=6 * count**0.5 + 3)
+    inverted = v2.functional.invert(image)
+    augmentation.draw = lambda rng, height, width: [("Solarize", 0.0)]  # everything above 0 is inverted
+    assert torch.equal(augmentation(image[None], rng)[0], inverted)
 
 
 def test_every_recipe_pipeline_has_its_per_image_twin():

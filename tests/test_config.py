@@ -46,6 +46,18 @@ def test_values_on_the_command_line_get_their_types(tmp_path):
     assert (config.student.oof, config.name) == (None, "z")
 
 
+def test_several_mixings_are_given_by_weight(tmp_path):
+    path = write(
+        tmp_path, "teacher = dict(mixing=dict(cutmix=2, mixup=1), mixing_alpha=dict(mixup=0.2))\nstudent = dict(mixing='none')"
+    )
+    arguments = "c.py --cfg-options student.mixing._delete_=true student.mixing.gridmask=1 student.mixing.cutmix=0.5"
+    config = load_config(path, argument_parser("").parse_args(arguments.split()).cfg_options)
+    assert config.teacher.mixing == {"cutmix": 2.0, "mixup": 1.0}
+    assert config.teacher.mixing_alpha == {"mixup": 0.2}
+    assert config.student.mixing == {"gridmask": 1.0, "cutmix": 0.5}
+    assert load_config(write(tmp_path, as_python(config))) == config
+
+
 def test_unknown_key_names_the_nearest():
     with pytest.raises(UserError, match=r"unknown key 'student.teacher_wieght'. Did you mean 'student.teacher_weight'"):
         build_dataclass(RunConfig, {"student": {"teacher_wieght": 1}})
@@ -58,6 +70,8 @@ def test_unknown_key_names_the_nearest():
         ({"student": {"lr": "fast"}}, "'student.lr' takes a float"),
         ({"student": {"precision": "fp8"}}, "'student.precision' takes one of auto, bf16"),
         ({"student": {"train_sizes": [96, "big"]}}, "'student.train_sizes' takes a list of int or None"),
+        ({"student": {"mixing": {"cutmix": "often"}}}, "'student.mixing.cutmix' takes a float, not 'often'"),
+        ({"student": {"mixing": ["cutmix"]}}, "'student.mixing' takes a str or a dict of float, not"),
         ({"student": 3}, "'student' is a section"),
         ({"seed": True}, "'seed' takes a int, not True"),
     ],

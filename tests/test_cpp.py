@@ -38,6 +38,7 @@ TOLERANCE = 1e-3
 # The input of each network: floats, or raw pixels as `write_ir` takes them; with RESIZE, whole pictures.
 KINDS = {
     "floats": None,
+    "padded": None,  # floats of pictures that keep their proportions
     "rgb": (MEAN, STD, "rgb"),
     "bgr": (MEAN, STD, "bgr"),
     "whole_rgb": (MEAN, STD, "rgb", RESIZE),
@@ -111,9 +112,13 @@ def networks(pictures, tmp_path_factory):
     for kind, pixels in KINDS.items():
         files[kind].parent.mkdir()
         (files[kind].parent / "labels.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
-        info = model_info(CLASSES, PREPROCESSING, bool(pixels), pixels[2] if pixels else "rgb")
+        info = model_info(CLASSES, PREPROCESSING | {"fit": fit(kind)}, bool(pixels), pixels[2] if pixels else "rgb")
         write_ir(folder / "model.onnx", files[kind], info, pixels=pixels)
     return files
+
+
+def fit(kind):
+    return "pad" if kind == "padded" else "stretch"
 
 
 def network_input(kind, rgb):
@@ -122,8 +127,8 @@ def network_input(kind, rgb):
     if kind.startswith("whole"):
         return np.ascontiguousarray(ordered[None])
     start = (RESIZE - SIZE) // 2
-    cut = resize_square(np.ascontiguousarray(ordered), RESIZE)[None, start : start + SIZE, start : start + SIZE]
-    if kind == "floats":
+    cut = resize_square(np.ascontiguousarray(ordered), RESIZE, fit(kind))[None, start : start + SIZE, start : start + SIZE]
+    if kind in ("floats", "padded"):
         cut = ((cut / np.float32(255) - np.float32(MEAN)) / np.float32(STD)).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(cut)
 

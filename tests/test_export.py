@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from common.errors import UserError
 from common.files import sha256
+from data.dataset import resize_square
 from deploy.fuse import PixelInput, fuse
 from deploy.inputs import NetworkInput
 from deploy.int8 import quantize
@@ -197,6 +198,20 @@ def test_predictor_reads_from_the_ir_what_it_takes(files, squares, reference, pi
     predictor = IrPredictor(tmp_path / "model.xml")
     assert predictor.classes == ["a_b", "punk", "日本"]
     assert np.stack([predictor(square) for square in squares]) == pytest.approx(reference, abs=1e-4)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_predictor_fits_a_wide_picture_as_in_training(files, model, fit, tmp_path):
+    preprocessing, wide = {**PREPROCESSING, "fit": fit}, np.random.default_rng(0).integers(0, 256, (50, 90, 3), np.uint8)
+    write_ir(files[True] / "model.onnx", tmp_path / "model.xml", model_info(CLASSES, preprocessing, False, "rgb"))
+    square = resize_square(wide, 72, fit)
+    expected = probabilities(model, normalised(square[None, 4:68, 4:68]))
+    assert IrPredictor(tmp_path / "model.xml")(wide) == pytest.approx(expected[0], abs=1e-4)
+
+
+def test_an_ir_for_whole_pictures_is_refused_where_they_were_padded():
+    with pytest.raises(UserError, match=r"trained with fit='pad'.*Export without --resize"):
+        NetworkInput({**PREPROCESSING, "fit": "pad"}, pixels=True, color="bgr", whole_pictures=True)
 
 
 def test_predictor_refuses_an_ir_of_unknown_origin(files, tmp_path):

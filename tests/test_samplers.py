@@ -24,9 +24,22 @@ def test_every_class_is_drawn_equally_often_over_all_processes(mode, per_class, 
     assert per_class <= counts[0] < per_class + num_replicas
 
 
+@pytest.mark.parametrize(("num_replicas", "expected"), [(1, [6, 9, 15]), (4, [6, 10, 16])])
+def test_square_root_flattens_the_classes_and_keeps_the_size_of_the_epoch(num_replicas, expected):
+    # Square roots 1.73, 2.65, 4.47 of 8.85: shares 5.87, 8.97, 15.16 of 30 images, 6.26, 9.57, 16.17 of 32.
+    assert np.bincount(LABELS[drawn(mode="sqrt", num_replicas=num_replicas)]).tolist() == expected
+
+
+def test_square_root_never_leaves_a_class_out():
+    sampler = BalanceClassSampler(np.repeat([0, 1, 2], [1, 1, 5000]), mode="sqrt")
+    assert sampler.draws.min() >= 1
+    assert len(sampler) == 5002
+
+
+@pytest.mark.parametrize("mode", ["upsampling", "sqrt"])
 @pytest.mark.parametrize("num_replicas", [1, 2, 4])
-def test_no_index_comes_twice_more_than_it_should(num_replicas):
-    draws = np.bincount(drawn(num_replicas=num_replicas), minlength=len(LABELS))
+def test_no_index_comes_twice_more_than_it_should(num_replicas, mode):
+    draws = np.bincount(drawn(num_replicas=num_replicas, mode=mode), minlength=len(LABELS))
     for label in range(3):
         of_class = draws[label == LABELS]
         assert of_class.max() - of_class.min() <= 1

@@ -36,6 +36,7 @@ class TrainConfig:
     bn_momentum: float | None = None  # None: the library's value; larger where a run has few steps
     image_size: int = 224  # network input, pixels
     resize: int | None = None  # pictures are resized to this square, then cropped to image_size; None: no crop
+    fit: Literal["stretch", "pad"] = "stretch"  # into that square: proportions not kept; or kept, with grey beside the picture
     # Training images are made this small, in equal shares of the epochs: such as (80, 96, 112) for an image_size of 128. Small ones
     # train faster, and a part cut out at random shows things larger than the whole picture does. None: image_size.
     train_sizes: tuple[int, ...] | None = None
@@ -43,19 +44,31 @@ class TrainConfig:
     std: float = 1.0  # ... / std
     augmentation: str = "none"  # a name from data/augment.py
     augmentation_backend: Literal["auto", "batched", "albumentations"] = "auto"  # auto: batched where it can
-    mixing: str = "cutmix"  # a name from data/mixing.py
-    mixing_alpha: float = 1.0  # Beta(alpha, alpha) draws the share that is pasted
-    mixing_prob: float = 0.5  # share of the batches that are mixed
+    # A name from data/mixing.py; or dict(cutmix=2, mixup=1): for each batch one of them, drawn by weight. On the command line
+    # student.mixing.cutmix=2 student.mixing.mixup=1, and student.mixing._delete_=true where the config file holds another value.
+    mixing: str | dict[str, float] = "cutmix"
+    # The next two: a number for every mixing, or by name, dict(mixup=0.2); the ones left out keep the recipe's.
+    mixing_alpha: float | dict[str, float] = 1.0  # Beta(alpha, alpha) draws the share that is pasted or blended
+    mixing_prob: float | dict[str, float] = 0.5  # share of the batches that are mixed; gridmask: of the images
     sampler: Literal["shuffle", "balanced"] = "shuffle"
-    sampler_mode: str | int = "upsampling"  # balanced: every class as often as the largest, the smallest, or a number
+    # balanced: every class as often as the largest, as the smallest (downsampling), or a number of times; sqrt: each in proportion
+    # to the square root of its size, as many images as there are.
+    sampler_mode: str | int = "upsampling"
     num_folds: int = 5
     batch_size: int = 256  # images a step, over all processes
     epochs: int = 20
     optimizer: str = "radam"  # a name from utils/optimizers.py
-    lr: float = 1e-3  # at the start; cosine to 0, stepped every batch
+    lr: float = 1e-3  # the highest rate of the schedule
+    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"  # to 0; up and down; no change. Stepped every batch
     backbone_lr_scale: float = 1.0  # backbone rate / head rate; below 1 for a gentle fine-tune
     weight_decay: float = 0.0
-    warmup_steps: int = 0  # linear from 0
+    warmup_steps: int = 0  # linear from 0; onecycle: steps until its peak, 0 for three tenths of the run
+    clip_grad_norm: float = 0.0  # largest L2 norm of all gradients together, longer ones are shortened to it; 0: any
+    ema_decay: float = 0.0  # such as 0.999: best.pth is judged and kept as a moving average of the weights; 0: none
+    loss: str = "cross_entropy"  # a name from utils/losses.py
+    focal_alpha: float = 0.25  # loss="focal": factor of the loss
+    focal_gamma: float = 2.0  # loss="focal": how fast a class that is predicted well loses weight
+    ohem_share: float = 0.7  # loss="ohem": share of the batch, the hardest, that is learnt from
     label_smoothing: float = 0.0
     head_epochs: int = 0  # epochs that train the head alone on the frozen backbone's features, before all else
     head_lr: float = 1e-3  # learning rate of those epochs
@@ -160,6 +173,8 @@ def _checked(value, hint, key):
             return value
         if origin is tuple and isinstance(value, list | tuple) and all(type(v) is get_args(option)[0] for v in value):
             return tuple(value)
+        if origin is dict and isinstance(value, dict):
+            return {name: _checked(item, get_args(option)[1], f"{key}.{name}") for name, item in value.items()}
         if origin is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         if origin in (int, str, bool, type(None)) and type(value) is origin:
@@ -174,6 +189,8 @@ def _in_words(options):
             words.append("one of " + ", ".join(map(str, get_args(option))))
         elif get_origin(option) is tuple:
             words.append(f"a list of {get_args(option)[0].__name__}")
+        elif get_origin(option) is dict:
+            words.append(f"a dict of {get_args(option)[1].__name__}")
         else:
             words.append("None" if option is type(None) else f"a {option.__name__}")
     return " or ".join(words)

@@ -56,6 +56,13 @@ def sum_over_processes(tensor):
     return tensor
 
 
+def share_buffers(model):
+    """Give every process the main one's buffers (BatchNorm statistics), which it writes and the others predict with."""
+    if is_distributed():
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
 def gather_rows(array):
     """Rows that the processes computed in turn (process r has rows r, r + n, ...), in their order, on every process."""
     if not is_distributed():

@@ -19,11 +19,12 @@ from utils.runlog import MetricsLog
 log = logging.getLogger("run")
 
 
-def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_fn, *, epoch):
+def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_fn, *, epoch, ema=None):
     """One pass over `batches.epoch(epoch)`; returns {'loss', 'lr', 'seconds', 'images_per_s', 'wait_share'}.
 
-    The loss is the mean over all images of all processes. It is summed on the device and read once, at the end, so the loop
-    never waits for it. Raises UserError when it is not finite.
+    ema: a `utils.ema.MovingAverage` of the model, updated after every step. The loss is the mean over all images of all
+    processes. It is summed on the device and read once, at the end, so the loop never waits for it. Raises UserError when it is
+    not finite.
     """
     model.train()
     device = next(model.parameters()).device
@@ -36,6 +37,8 @@ def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_fn, *, epo
             loss = loss_fn(model(images).float(), target_probs)
         optimizer.zero_grad(set_to_none=True)
         precision.step(loss, optimizer)
+        if ema:
+            ema.update()
         loss_sum += loss.detach() * len(images)
         num_images += len(images)
     loss_sum, num_images = distributed.sum_over_processes(
@@ -70,30 +73,29 @@ def predict(model, batches, precision=None):
 
 def fit(
     model, batches, optimizer, lr_at, *, epochs, precision, loss_fn, seed, folder, meta,
-    evaluate=None, best_name="best.pth", last_name="last.pth", epoch_name=None,
+    evaluate=None, ema=None, best_name="best.pth", last_name="last.pth", epoch_name=None,
 ):  # fmt: skip
     """Train for `epochs` epochs with a checkpoint after each; a killed run goes on after its last finished epoch.
 
-    evaluate: () -> (probs (N, K), labels (N,)) on held-out images; the epoch with the best accuracy (the first of equals) is
-    kept as folder/`best_name`. epoch_name: such as 'final_{}.pth', keeps every epoch's weights (counted from 1) too.
+    evaluate: model -> (probs (N, K), labels (N,)) on held-out images; the epoch with the best accuracy (the first of equals) is
+    kept as folder/`best_name`. ema: a `utils.ema.MovingAverage` of the model. With it the averaged weights are what is judged and
+    kept as `best_name`; their accuracy is the column `ema_accuracy`, beside the `accuracy` of the weights that train.
+    epoch_name: such as 'final_{}.pth', keeps the weights that train after every epoch (counted from 1) too.
     folder/`last_name` holds everything needed to go on. Returns one dict of metrics per epoch.
     """
     model, optimizer = precision.prepare(model, optimizer)
-    history = _resume(folder / last_name, model, optimizer, precision)
+    state = {"optimizer": optimizer, "precision": precision} | ({"ema": ema} if ema else {})
+    history = _resume(folder / last_name, model, state)
     trained = _for_processes(model)
     metrics_log = MetricsLog(folder) if distributed.is_main() and evaluate else None
     for epoch in range(len(history), epochs):
         # Dropout and drop-connect draw from the global generator: seeding it here makes an epoch the same after a resume.
         torch.manual_seed(int(np.random.SeedSequence([seed, epoch, distributed.rank()]).generate_state(1)[0]))
-        row = {"epoch": epoch + 1, **train_one_epoch(trained, batches, optimizer, lr_at, precision, loss_fn, epoch=epoch)}
-        if evaluate:
-            start = time.perf_counter()
-            row["accuracy"] = accuracy(*evaluate(model))
-            row["eval_seconds"] = time.perf_counter() - start
-        is_best = evaluate and row["accuracy"] > max((r["accuracy"] for r in history), default=-1.0)
+        metrics = train_one_epoch(trained, batches, optimizer, lr_at, precision, loss_fn, epoch=epoch, ema=ema)
+        row = {"epoch": epoch + 1, **metrics, **_evaluation(evaluate, model, ema)}
         history.append(row)
         if distributed.is_main():
-            _save_epoch(model, optimizer, precision, folder, meta, history, is_best and best_name, last_name, epoch_name)
+            _save_epoch(model, state, folder, meta, history, best_name, last_name, epoch_name)
             log.info(_epoch_line(folder, row, epochs))
             if metrics_log:
                 metrics_log.write(history)
@@ -111,35 +113,47 @@ def _for_processes(model):
     )
 
 
-def _resume(path, model, optimizer, precision):
-    """Put the state saved at `path` back; returns the history so far ([] for a fresh start)."""
+def _resume(path, model, state):
+    """Put what was saved at `path` back into the model and the objects of `state`; returns the history ([] for a fresh start)."""
     if not path.is_file():
         return []
     saved = load_checkpoint(path, next(model.parameters()).device)
     try:
         model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        precision.load_state_dict(saved["precision"])
+        for name, part in state.items():
+            part.load_state_dict(saved[name])
     except (KeyError, RuntimeError, ValueError) as error:
         raise UserError(f"{path}: of another version of this project, which cannot go on with it. Delete {path.parent}.") from error
     log.info(f"{path.parent.name}: going on after epoch {len(saved['history'])} ({path})")
     return saved["history"]
 
 
-def _save_epoch(model, optimizer, precision, folder, meta, history, best_name, last_name, epoch_name):
+def _evaluation(evaluate, model, ema):
+    """The columns `accuracy`, `eval_seconds` and, with an average, `ema_accuracy` of an epoch; none without `evaluate`."""
+    if not evaluate:
+        return {}
+    start, columns = time.perf_counter(), {}
+    for name, judged in {"accuracy": model, **({"ema_accuracy": ema.model} if ema else {})}.items():
+        distributed.share_buffers(judged)
+        columns[name] = accuracy(*evaluate(judged))
+    return columns | {"eval_seconds": time.perf_counter() - start}
+
+
+def _save_epoch(model, state, folder, meta, history, best_name, last_name, epoch_name):
     """Best and per-epoch files first, `last` at the end: a kill in between repeats the epoch and writes the same files again."""
-    row, state = history[-1], model.state_dict()
+    row, judge = history[-1], "ema_accuracy" if "ema" in state else "accuracy"
+    judged = state["ema"].model if "ema" in state else model
     meta = {**meta, "epoch": row["epoch"], "accuracy": row.get("accuracy")}
-    if best_name:
-        save_checkpoint(folder / best_name, state, meta)
+    if judge in row and row[judge] > max((earlier[judge] for earlier in history[:-1]), default=-1.0):
+        save_checkpoint(folder / best_name, judged.state_dict(), {**meta, "accuracy": row[judge]})
     if epoch_name:
-        save_checkpoint(folder / epoch_name.format(row["epoch"]), state, meta)
-    extra = {"optimizer": optimizer.state_dict(), "precision": precision.state_dict(), "history": history}
-    save_checkpoint(folder / last_name, state, meta, **extra)
+        save_checkpoint(folder / epoch_name.format(row["epoch"]), model.state_dict(), meta)
+    parts = {name: part.state_dict() for name, part in state.items()}
+    save_checkpoint(folder / last_name, model.state_dict(), meta, **parts, history=history)
 
 
 def _epoch_line(folder, row, epochs):
-    held_out = f"  accuracy {row['accuracy']:.4f}" if "accuracy" in row else ""
+    held_out = "".join(f"  {name} {row[name]:.4f}" for name in ("accuracy", "ema_accuracy") if name in row)
     return (
         f"{folder.name}: epoch {row['epoch']}/{epochs}  loss {row['loss']:.4f}{held_out}  {row['images_per_s']:.0f} images/s  "
         f"{row['seconds']:.0f} s  waited {row['wait_share']:.1%}"

@@ -13,12 +13,16 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 class Precision:
-    """Autocast for the forward pass and, for fp16, a scaled backward pass."""
+    """Autocast for the forward pass and, for fp16, a scaled backward pass; clipping sees the gradients as they are."""
 
-    def __init__(self, mode, device):
+    def __init__(self, mode, device, *, clip_grad_norm=0.0):
+        """clip_grad_norm: the largest norm of all gradients together (L2), longer ones are shortened to it; 0: any."""
         self.mode = _resolve(mode, device)
         self.device_type = device.type
         self.dtype = DTYPES.get(self.mode, torch.float32)
+        if clip_grad_norm < 0:
+            raise UserError(f"clip_grad_norm={clip_grad_norm}: takes the largest norm allowed, or 0 to clip nothing.")
+        self.clip_grad_norm = clip_grad_norm
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.mode == "fp16")
         self._amp = _import_apex() if self.mode == "apex" else None
 
@@ -34,6 +38,10 @@ class Precision:
         scaled = self._amp.scale_loss(loss, optimizer) if self._amp else contextlib.nullcontext(self.scaler.scale(loss))
         with scaled as scaled_loss:
             scaled_loss.backward()
+        if self.clip_grad_norm:
+            self.scaler.unscale_(optimizer)
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad_norm)
         self.scaler.step(optimizer)
         self.scaler.update()
 

@@ -13,8 +13,8 @@ import pandas as pd
 from common.errors import UserError
 from common.files import read_json, write_csv, write_json, write_text
 
-PACKAGES = ("torch", "torchvision", "efficientnet-pytorch", "timm", "albumentations", "mmcv-lite", "mmengine", "opencv-python",
-            "numpy", "pandas", "scikit-learn", "onnx", "onnxruntime", "openvino")  # fmt: skip
+PACKAGES = ("torch", "torchvision", "efficientnet-pytorch", "timm", "pytorch-optimizer", "albumentations", "mmcv-lite", "mmengine",
+            "opencv-python", "numpy", "pandas", "scikit-learn", "onnx", "onnxruntime", "openvino")  # fmt: skip
 log = logging.getLogger("run")
 
 

@@ -51,6 +51,14 @@ Kind kind_of(const ov::Model& model) {
     throw std::runtime_error(what.str());
 }
 
+/// IRs from before there was a choice stretch.
+bool pads(const ov::Model& model) {
+    if (!model.has_rt_info("model_info", "input_fit")) return false;
+    auto fit = info(model, "input_fit");
+    if (fit != "stretch" && fit != "pad") throw std::runtime_error("'input_fit' is neither stretch nor pad: '" + fit + "'." + EXPORT_AGAIN);
+    return fit == "pad";
+}
+
 InputSpec input_spec(const ov::Model& model) {
     InputSpec spec;
     spec.kind = kind_of(model);
@@ -58,6 +66,7 @@ InputSpec input_spec(const ov::Model& model) {
     if (spec.kind == Kind::picture) return spec;
     spec.resize = positive(model, "input_resize");
     spec.image_size = positive(model, "input_image_size");
+    spec.pad = pads(model);
     auto size = model.input().get_partial_shape()[2];
     if (spec.image_size > spec.resize || size != spec.image_size)
         throw std::runtime_error("input_resize, input_image_size and the network's input size contradict each other." + EXPORT_AGAIN);

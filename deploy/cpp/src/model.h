@@ -18,6 +18,7 @@ struct InputSpec {
     Kind kind;
     bool bgr;                         // channel order that the network expects; otherwise RGB
     int resize = 0, image_size = 0;   // the whole picture becomes resize x resize, its middle image_size x image_size
+    bool pad = false;                 // it keeps its proportions, with grey beside it; otherwise it is stretched
     std::array<double, 3> mean{}, scale{};  // of `floats`: (pixel - mean) / scale, pixels 0..255, in the network's channel order
 };
 

@@ -16,12 +16,25 @@ void Preprocess::operator()(const cv::Mat& bgr, ov::InferRequest& request) {
 }
 
 cv::Mat Preprocess::middle(const cv::Mat& bgr) {
-    if (spec_.resize < std::max(bgr.rows, bgr.cols))
+    if (spec_.pad)
+        pad(bgr);
+    else if (spec_.resize < std::max(bgr.rows, bgr.cols))
         shrink_(bgr, spec_.resize, resized_);
     else
         cv::resize(bgr, resized_, {spec_.resize, spec_.resize}, 0, 0, cv::INTER_LINEAR);
     int offset = (spec_.resize - spec_.image_size) / 2;
     return resized_(cv::Rect(offset, offset, spec_.image_size, spec_.image_size));
+}
+
+/// Into `resized_`, its shorter side filled up with grey; rounded as in Python.
+void Preprocess::pad(const cv::Mat& bgr) {
+    long long size = spec_.resize, longer = std::max(bgr.rows, bgr.cols);
+    auto fitted = [&](int side) { return std::max(1, int((2 * side * size + longer) / (2 * longer))); };
+    int rows = fitted(bgr.rows), cols = fitted(bgr.cols);
+    resized_.create(spec_.resize, spec_.resize, CV_8UC3);
+    resized_.setTo(cv::Scalar::all(128));
+    cv::Mat inner = resized_(cv::Rect((spec_.resize - cols) / 2, (spec_.resize - rows) / 2, cols, rows));
+    cv::resize(bgr, inner, inner.size(), 0, 0, size < longer ? cv::INTER_AREA : cv::INTER_LINEAR);
 }
 
 void Preprocess::as_floats(const cv::Mat& bgr, float* planes) {

@@ -19,6 +19,7 @@ class Preprocess {
 
   private:
     cv::Mat middle(const cv::Mat& bgr);
+    void pad(const cv::Mat& bgr);
     void as_floats(const cv::Mat& bgr, float* planes);
     void as_pixels(const cv::Mat& bgr, unsigned char* pixels);
     void as_picture(const cv::Mat& bgr, ov::InferRequest& request);

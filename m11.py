@@ -3,7 +3,8 @@
     python m11.py                                  the contest platform (configs/jishi.py)
     python m11.py configs/demo.py                  embedded data, minutes on two cores
     python m11.py configs/clothing.py --cfg-options student.oof=OTHER/oof.csv name=again
-    python m11.py CONFIG --cfg-options student.teacher_weight=0     hard labels, no teacher needed
+    python m11.py CONFIG --cfg-options student.distillation=none    labels alone, no teacher needed
+    python m11.py configs/clothing_patient.py      teachers in the loop
     torchrun --nproc_per_node=4 m11.py CONFIG      several GPUs
 
 Reads runs/<name>/oof.csv, which e4.py wrote. Leaves runs/<name>/student/{best,final_1..4,averaged}.pth; next comes
@@ -30,7 +31,9 @@ def main(argv=None):
     dataset, validation = steps.open_data(run, train)
     targets = soft_targets(run, dataset)
     rows, (held_out_data, held_out) = steps.student_split(run, dataset, validation)
-    settings = {**steps.training_settings(run, train, dataset), "targets": hashlib.sha256(targets.tobytes()).hexdigest()}
+    teachers, teacher_hashes = steps.online_teachers(run, train, dataset)
+    settings = {**steps.training_settings(run, train, dataset), "targets": hashlib.sha256(targets.tobytes()).hexdigest(),
+                "teachers": teacher_hashes}  # fmt: skip
     distributed.main_first(lambda: check_same_settings(folder, settings))
     evaluate = steps.evaluator(run, train, held_out_data, held_out)
 
@@ -39,10 +42,10 @@ def main(argv=None):
         features = steps.frozen_features(run, train, model, dataset, folder / "features.npy")
         steps.train_head(run, train, model, features, rows, targets, folder)
     batches = steps.make_train_batches(run, train, dataset, rows, targets)
-    steps.train_model(run, train, model, batches, evaluate, folder, steps.checkpoint_meta(train, dataset))
+    steps.train_model(run, train, model, batches, evaluate, folder, steps.checkpoint_meta(train, dataset), teachers)
 
     if train.final_epochs:
-        average_final_epochs(run, dataset, targets, evaluate)
+        average_final_epochs(run, dataset, targets, teachers)
     report(run, evaluate)
 
 
@@ -50,18 +53,18 @@ def soft_targets(run, dataset):
     """(N, K): hard labels, smoothed if asked for, blended with the teacher's out-of-fold predictions."""
     train = run.config.student
     targets = smooth(one_hot(dataset.labels, len(dataset.classes)), train.label_smoothing)
-    if train.teacher_weight:
+    if train.teacher_weight and train.distillation in ("oof", "both"):
         teacher = read_oof(train.oof or run.folder / "oof.csv", dataset)
         targets = blend_targets(targets, harden(teacher) if train.hard_oof else teacher, train.teacher_weight)
     return targets
 
 
-def average_final_epochs(run, dataset, targets, evaluate):
+def average_final_epochs(run, dataset, targets, teachers):
     """Second stage: from the best checkpoint, all images of data.root, a few epochs at a tiny rate; their mean is the student."""
     train, folder = run.config.student, run.folder / "student"
     every_row = np.arange(len(dataset))
     batches = steps.make_train_batches(run, train, dataset, every_row, targets, final=True)
-    names = steps.train_final_epochs(run, train, batches, folder, steps.checkpoint_meta(train, dataset))
+    names = steps.train_final_epochs(run, train, batches, folder, steps.checkpoint_meta(train, dataset), teachers)
     if distributed.is_main():
         average_checkpoints([folder / name for name in names], folder / "averaged.pth")
     distributed.barrier()

@@ -105,7 +105,8 @@ class Workplace:
     def teacher(self, trial):
         """(options that name the OOF table for the trial's student, its accuracy or None); trains the teacher if there is none."""
         config = resolved(self.config_path, [*self.base_options, *trial.options])
-        if not config.student.teacher_weight or config.student.oof:
+        student = config.student
+        if not student.teacher_weight or student.oof or student.distillation not in ("oof", "both"):
             return [], None
         options = [option for option in trial.options if not option.startswith("student.")]
         ready = config.folder / "oof.csv"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from common.errors import UserError
+from common.files import sha256
 from data.batches import EvalBatches, TrainBatches
 from data.dataset import open_dataset, shared_contents
 from data.features import FeatureBatches, cached_features
@@ -22,6 +23,7 @@ from utils import distributed
 from utils.averaging import reestimate_batchnorm
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.config import as_plain
+from utils.distillation import OnlineTeachers, Teacher
 from utils.ema import MovingAverage
 from utils.engine import fit, predict
 from utils.losses import arcface_margin, build_loss
@@ -227,7 +229,26 @@ def train_head(run, train, model, features, rows, targets, folder):
     )  # fmt: skip
 
 
-def train_model(run, train, model, batches, evaluate, folder, meta):
+def online_teachers(run, train, dataset):
+    """(`OnlineTeachers` or None, SHA-256 of their checkpoints) as `train` asks for; UserError for one of other classes."""
+    if train.distillation not in ("online", "both"):
+        return None, []
+    if not train.online_teachers:
+        raise UserError(
+            f"distillation='{train.distillation}' needs teachers: student.online_teachers=[runs/x/teacher/fold0/best.pth]."
+        )
+    teachers = []
+    for path in train.online_teachers:
+        model, meta = load_model(path, run.device)
+        if meta["classes"] != list(dataset.classes):
+            raise UserError(f"{path}: a teacher of other classes: it knows {meta['classes']}, the data {list(dataset.classes)}.")
+        theirs = meta["preprocessing"]
+        mean, std = theirs["mean"][0], theirs["std"][0]
+        teachers.append(Teacher(model, theirs["image_size"], scale=train.std / std, offset=(train.mean - mean) / std))
+    return OnlineTeachers(teachers, train.online_weight, train.temperature), [sha256(path) for path in train.online_teachers]
+
+
+def train_model(run, train, model, batches, evaluate, folder, meta, teachers=None):
     """All stages' main one: fine-tune or train from scratch with the recipe's schedule; returns the history."""
     model.freeze(train.frozen_stages, batchnorm=train.frozen_batchnorm)
     modules = [(model.backbone, train.backbone_lr_scale), (model.pool, 1.0), (model.head, 1.0)]
@@ -237,11 +258,11 @@ def train_model(run, train, model, batches, evaluate, folder, meta):
     ema = MovingAverage(model, train.ema_decay) if train.ema_decay else None
     return fit(
         model, batches, optimizer, lr_at, epochs=train.epochs, precision=precision, loss_fn=new_loss(train), seed=run.config.seed,
-        folder=folder, meta=meta, evaluate=evaluate, ema=ema,
+        folder=folder, meta=meta, evaluate=evaluate, ema=ema, teachers=teachers,
     )  # fmt: skip
 
 
-def train_final_epochs(run, train, batches, folder, meta):
+def train_final_epochs(run, train, batches, folder, meta, teachers=None):
     """The second stage: `final_epochs` at the constant `final_lr` from the best checkpoint; returns the names of their files."""
     model, _ = load_model(folder / "best.pth", run.device)
     model.freeze(train.frozen_stages, batchnorm=train.frozen_batchnorm)
@@ -249,7 +270,7 @@ def train_final_epochs(run, train, batches, folder, meta):
     precision = Precision(train.precision, run.device, clip_grad_norm=train.clip_grad_norm)
     fit(
         model, batches, optimizer, constant(train.final_lr), epochs=train.final_epochs, precision=precision,
-        loss_fn=new_loss(train), seed=run.config.seed + 1,
+        loss_fn=new_loss(train), seed=run.config.seed + 1, teachers=teachers,
         folder=folder, meta=meta, last_name="final_last.pth", epoch_name="final_{}.pth",
     )  # fmt: skip
     return [f"final_{epoch + 1}.pth" for epoch in range(train.final_epochs)]

@@ -97,8 +97,13 @@ class StudentConfig(TrainConfig):
     sampler: Literal["shuffle", "balanced"] = "balanced"
     num_folds: int = 10
     fold: int = 0  # the fold held out for validation when there is no data.val_root
+    # oof: the labels are blended with the teacher's OOF table; online: teachers look at every batch; both; none: labels alone
+    distillation: Literal["oof", "online", "both", "none"] = "oof"
     oof: str | None = None  # the teacher's oof.csv; None: the one in the run folder
     teacher_weight: float = 0.2  # share of the teacher's OOF distribution in the labels; 0: hard labels, no teacher
+    online_teachers: tuple[str, ...] = ()  # checkpoints of the teachers in the loop, such as runs/x/teacher/fold0/best.pth
+    online_weight: float = 0.5  # share of the distance from them in the loss; 1: the labels do not matter
+    temperature: float = 2.0  # of the teachers' and the student's distributions in that distance
     hard_oof: bool = False  # reduce the teacher's distribution to its arg-max, as the first implementation did
     final_epochs: int = 4  # second stage: epochs at final_lr on all images, whose checkpoints are averaged; 0: none
     final_lr: float = 1e-6

@@ -19,12 +19,12 @@ from utils.runlog import MetricsLog
 log = logging.getLogger("run")
 
 
-def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_fn, *, epoch, ema=None):
+def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_fn, *, epoch, ema=None, teachers=None):
     """One pass over `batches.epoch(epoch)`; returns {'loss', 'lr', 'seconds', 'images_per_s', 'wait_share'}.
 
-    ema: a `utils.ema.MovingAverage` of the model, updated after every step. The loss is the mean over all images of all
-    processes. It is summed on the device and read once, at the end, so the loop never waits for it. Raises UserError when it is
-    not finite.
+    ema: a `utils.ema.MovingAverage` of the model, updated after every step. teachers: a `utils.distillation.OnlineTeachers`. The
+    loss is the mean over all images of all processes. It is summed on the device and read once, at the end, so the loop never
+    waits for it. Raises UserError when it is not finite.
     """
     model.train()
     device = next(model.parameters()).device
@@ -34,7 +34,10 @@ def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_fn, *, epo
         lr = lr_at(first_step + i)
         set_lr(optimizer, lr)
         with precision.autocast():
-            loss = loss_fn(model(images).float(), target_probs)
+            logits = model(images).float()
+            loss = loss_fn(logits, target_probs)
+            if teachers:
+                loss = teachers.mix(loss, logits, images)
         optimizer.zero_grad(set_to_none=True)
         precision.step(loss, optimizer)
         if ema:
@@ -73,7 +76,7 @@ def predict(model, batches, precision=None):
 
 def fit(
     model, batches, optimizer, lr_at, *, epochs, precision, loss_fn, seed, folder, meta,
-    evaluate=None, ema=None, best_name="best.pth", last_name="last.pth", epoch_name=None,
+    evaluate=None, ema=None, teachers=None, best_name="best.pth", last_name="last.pth", epoch_name=None,
 ):  # fmt: skip
     """Train for `epochs` epochs with a checkpoint after each; a killed run goes on after its last finished epoch.
 
@@ -91,7 +94,7 @@ def fit(
     for epoch in range(len(history), epochs):
         # Dropout and drop-connect draw from the global generator: seeding it here makes an epoch the same after a resume.
         torch.manual_seed(int(np.random.SeedSequence([seed, epoch, distributed.rank()]).generate_state(1)[0]))
-        metrics = train_one_epoch(trained, batches, optimizer, lr_at, precision, loss_fn, epoch=epoch, ema=ema)
+        metrics = train_one_epoch(trained, batches, optimizer, lr_at, precision, loss_fn, epoch=epoch, ema=ema, teachers=teachers)
         row = {"epoch": epoch + 1, **metrics, **_evaluation(evaluate, model, ema)}
         history.append(row)
         if distributed.is_main():

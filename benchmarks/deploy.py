@@ -36,10 +36,9 @@ from data.decode import read_rgb
 from deploy.benchmark import Engine, onnx_engine, openvino_engine, throughput, torch_engine
 from deploy.fuse import fuse
 from deploy.inputs import NetworkInput
-from deploy.onnx_file import export_onnx
-from deploy.openvino_ir import model_info, write_ir
 from models import build_model
 from recipe import steps
+from recipe.exporting import export_ir
 from recipe.predictor import CheckpointPredictor, IrPredictor, student_checkpoint
 from utils import session
 
@@ -113,7 +112,7 @@ def at_sizes(run, sizes, files, labels):
             preprocessing = {**trained, "image_size": size, "resize": round(size * trained["resize"] / trained["image_size"])}
             model = build_model(**{**arguments, "image_size": size}).eval()
             model.load_state_dict(predictor.model.state_dict())
-            ways[size] = ir_way(exported(model, predictor.classes, NetworkInput(preprocessing), Path(folder, str(size))))
+            ways[size] = ir_way(export_ir(model, predictor.classes, NetworkInput(preprocessing), Path(folder, str(size))))
         rows = measure(ways, files, labels)
     return pd.DataFrame([{"size": size, **row} for size, row in rows.items()])
 
@@ -129,20 +128,9 @@ def at_inputs(run, files, labels, classify):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, taken in kinds.items():
-            xml_path = exported(predictor.model, predictor.classes, taken, Path(folder, name))
+            xml_path = export_ir(predictor.model, predictor.classes, taken, Path(folder, name))
             rows.append({"input": name, **run_classify(classify, xml_path, files, labels)})
     return pd.DataFrame(rows)
-
-
-def exported(model, classes, taken, folder):
-    """Write an IR of `model` with the input `taken` into the new `folder`; returns the path of its .xml."""
-    folder.mkdir()
-    size = taken.preprocessing["image_size"]
-    export_onnx(fuse(model), torch.zeros(2, 3, size, size), folder / "model.onnx")
-    info = model_info(classes, taken.preprocessing, taken.pixels, taken.color)
-    write_ir(folder / "model.onnx", folder / "model.xml", info, pixels=taken.ir_pixels)
-    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
-    return folder / "model.xml"
 
 
 @dataclass

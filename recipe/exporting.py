@@ -8,8 +8,9 @@ import torch
 from scipy.special import softmax
 
 from common.errors import UserError
+from common.files import write_text
 from deploy.benchmark import torch_runner
-from deploy.fuse import PixelInput
+from deploy.fuse import PixelInput, fuse
 from deploy.int8 import quantize
 from deploy.onnx_file import export_onnx
 from deploy.openvino_ir import model_info, save_ir, write_ir
@@ -100,3 +101,14 @@ def probabilities(model, inputs):
 def in_batches(convert, squares, size):
     """`squares` in pieces of `size`, each converted when it is asked for."""
     return (convert(squares[start : start + size]) for start in range(0, len(squares), size))
+
+
+def export_ir(model, classes, taken, folder):
+    """Write an IR of `model` with the input `taken` into the new `folder`; returns the path of its .xml."""
+    folder.mkdir()
+    size = taken.preprocessing["image_size"]
+    export_onnx(fuse(model), torch.zeros(2, 3, size, size), folder / "model.onnx")
+    info = model_info(classes, taken.preprocessing, taken.pixels, taken.color)
+    write_ir(folder / "model.onnx", folder / "model.xml", info, pixels=taken.ir_pixels)
+    write_text(folder / "labels.txt", "".join(f"{name}\n" for name in classes))
+    return folder / "model.xml"

@@ -243,6 +243,8 @@ def online_teachers(run, train, dataset):
         if meta["classes"] != list(dataset.classes):
             raise UserError(f"{path}: a teacher of other classes: it knows {meta['classes']}, the data {list(dataset.classes)}.")
         theirs = meta["preprocessing"]
+        if theirs.get("fit", "stretch") != train.fit:
+            raise UserError(f"{path}: this teacher knows pictures with fit='{theirs.get('fit', 'stretch')}', not '{train.fit}'.")
         mean, std = theirs["mean"][0], theirs["std"][0]
         teachers.append(Teacher(model, theirs["image_size"], scale=train.std / std, offset=(train.mean - mean) / std))
     return OnlineTeachers(teachers, train.online_weight, train.temperature), [sha256(path) for path in train.online_teachers]

@@ -104,7 +104,8 @@ def _size(path):
     """Megabytes of a model's file, an IR's weights included; nothing for tables and folders."""
     if path.suffix not in (".pth", ".onnx", ".xml"):
         return ""
-    return f"{sum(p.stat().st_size for p in (path, path.with_suffix('.bin')) if p.is_file()) / 2**20:.1f} MiB"
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    return f"{sum(file.stat().st_size for file in files) / 2**20:.1f} MiB"
 
 
 if __name__ == "__main__":

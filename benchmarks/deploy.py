@@ -12,7 +12,6 @@ Leaves benchmark.csv and benchmark.png (or sizes.*, inputs.*) in RUN/deploy or i
 import argparse
 import json
 import multiprocessing
-import os
 import resource
 import subprocess
 import sys
@@ -42,6 +41,7 @@ from recipe.exporting import export_ir
 from recipe.predictor import CheckpointPredictor, IrPredictor, student_checkpoint
 from utils import session
 
+TURN = 20  # pictures
 CLASSIFY = Path(__file__).resolve().parent.parent / "build" / "cpp" / "classify"
 
 
@@ -168,28 +168,34 @@ def batch_of(prepare, size=64):
 
 
 def measure(ways, files, labels):
-    """{name: row of the table}; every picture goes through all ways before the next one does."""
+    """{name: row of the table}; the ways take turns of TURN pictures.
+
+    Two pictures go before each turn uncounted: the threads of the engine before spin on for some milliseconds.
+    """
     right, infer_ms, total_ms = ({name: [] for name in ways} for _ in range(3))
-    for path, label in zip(files[:10] + files, labels[:10] + labels, strict=True):
+    pictures = list(zip(files, labels, strict=True))
+    for first in range(0, len(pictures), TURN):
+        turn = pictures[first : first + TURN]
         for name, way in ways.items():
-            start = time.perf_counter()
-            inputs = way.prepare(read_rgb(path))
-            prepared = time.perf_counter()
-            logits = way.engine.run(inputs)
-            end = time.perf_counter()
-            right[name].append(way.classes[int(np.argmax(_array(logits)))] == label)
-            infer_ms[name].append(1e3 * (end - prepared))
-            total_ms[name].append(1e3 * (end - start))
+            for i, (path, label) in enumerate(turn[:1] * 2 + turn):
+                start = time.perf_counter()
+                inputs = way.prepare(read_rgb(path))
+                prepared = time.perf_counter()
+                logits = way.engine.run(inputs)
+                end = time.perf_counter()
+                if i >= 2:
+                    right[name].append(way.classes[int(np.argmax(_array(logits)))] == label)
+                    infer_ms[name].append(1e3 * (end - prepared))
+                    total_ms[name].append(1e3 * (end - start))
     rates = throughput([replace(way.engine, name=name) for name, way in ways.items()])
-    warm = slice(10, None)  # the first ten pictures went through to warm up
     return {
         name: {
-            "accuracy": np.mean(right[name][warm]),
-            "fps": 1e3 / np.mean(total_ms[name][warm]),
-            "p50_ms": np.median(total_ms[name][warm]),
-            "p99_ms": np.percentile(total_ms[name][warm], 99),
-            "infer_p50_ms": np.median(infer_ms[name][warm]),
-            "infer_p99_ms": np.percentile(infer_ms[name][warm], 99),
+            "accuracy": np.mean(right[name]),
+            "fps": 1e3 / np.mean(total_ms[name]),
+            "p50_ms": np.median(total_ms[name]),
+            "p99_ms": np.percentile(total_ms[name], 99),
+            "infer_p50_ms": np.median(infer_ms[name]),
+            "infer_p99_ms": np.percentile(infer_ms[name], 99),
             "infer_many_fps": rates[name],
         }
         for name in ways
@@ -243,13 +249,23 @@ def run_classify(program, xml_path, files, labels):
 def _output(command):
     """(what the command printed, the most memory it held in MiB)."""
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(command, stdout=printed, stderr=complaints)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        process, memory = subprocess.Popen(command, stdout=printed, stderr=complaints), 0.0
+        while process.poll() is None:  # the kernel's own figure for a child that ended would include this process
+            memory = max(memory, _peak_mib(process.pid))
+            time.sleep(0.01)
         texts = [(file.seek(0), file.read().decode())[1] for file in (printed, complaints)]
     if process.returncode:
         raise UserError(f"{command[0]} failed: {texts[1].strip()}")
-    return texts[0], usage.ru_maxrss / 1024
+    return texts[0], memory
+
+
+def _peak_mib(pid):
+    """The most memory that a process has held so far; 0 once it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return max((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), default=0.0)
 
 
 def draw(path, table, target):

@@ -28,16 +28,20 @@ def compare(engines, *, repeats=100):
     return [(engine.name, *times[engine.name], 1e3 / times[engine.name][0], rates[engine.name]) for engine in engines]
 
 
-def latency(engines, *, repeats=100, warmup=10):
-    """{name: (median ms, 99th percentile ms)} of one image at a time; the engines take turns."""
+def latency(engines, *, repeats=100, turn=20):
+    """{name: (median ms, 99th percentile ms)} of one image at a time; the engines take turns of `turn` images.
+
+    Three images go before each turn uncounted: the threads of the engine before spin on for some milliseconds.
+    """
     times = {engine.name: [] for engine in engines}
-    for i in range(warmup + repeats):
+    for first in range(-turn, repeats, turn):  # one turn more, to warm up
         for engine in engines:
             image = engine.batch[:1]
-            start = time.perf_counter()
-            engine.run(image)
-            if i >= warmup:
-                times[engine.name].append(1e3 * (time.perf_counter() - start))
+            for i in range(-3, min(turn, repeats - first)):
+                start = time.perf_counter()
+                engine.run(image)
+                if first >= 0 and i >= 0:
+                    times[engine.name].append(1e3 * (time.perf_counter() - start))
     return {name: (float(np.median(t)), float(np.percentile(t, 99))) for name, t in times.items()}
 
 

@@ -14,9 +14,9 @@ def quantize(onnx_path, calibration, inputs, labels, *, max_drop):
     labels (N,) of the latter; max_drop: share of right answers, 0.005 is half a point. The caller measures what was reached.
     """
     model = ov.convert_model(str(onnx_path))
-    with _quietly():
+    with _quietly("torch.utils.cpp_extension"):  # importing NNCF makes PyTorch warn of a missing CUDA
         import nncf  # takes seconds, and only INT8 needs it
-
+    with _quietly("nncf"):  # it reports every step; the caller says what was reached
         return nncf.quantize_with_accuracy_control(
             model,
             nncf.Dataset(list(calibration), lambda image: image[None]),
@@ -36,14 +36,12 @@ def _accuracy(compiled, pairs):
 
 
 @contextlib.contextmanager
-def _quietly():
-    """NNCF reports every step, and importing it makes PyTorch warn of a missing CUDA; the caller says what was reached."""
-    loggers = [logging.getLogger(name) for name in ("nncf", "torch.utils.cpp_extension")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+def _quietly(name):
+    """Only errors from the logger `name`. Importing NNCF sets its level, so it must have been imported before."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logger.setLevel(level)

@@ -85,7 +85,7 @@ def test_three_scripts_leave_what_the_readme_says(finished):
         "teacher, out-of-fold",
         "student, validation, averaged",
         "OpenVINO IR, validation",
-        "size of the IR",
+        "accuracy  where",
         "PyTorch eager",
     ):
         assert line in printed

@@ -128,7 +128,7 @@ def at_inputs(run, files, labels, classify):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, taken in kinds.items():
-            xml_path = export_ir(predictor.model, predictor.classes, taken, Path(folder, name))
+            xml_path = export_ir(predictor.model, predictor.classes, taken, Path(folder, str(len(rows))))
             rows.append({"input": name, **run_classify(classify, xml_path, files, labels)})
     return pd.DataFrame(rows)
 

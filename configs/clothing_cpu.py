@@ -32,11 +32,11 @@ teacher = dict(
 )
 student = dict(
     weights="none",
-    image_size=128,
-    resize=144,
+    image_size=112,
+    resize=128,
     train_sizes=(64, 80, 96, 112),  # small ones first, for more epochs in the same time
     batch_size=64,
-    epochs=44,  # of 7,950 pictures each: balanced sampling draws every class as often as the largest
+    epochs=56,  # of 7,950 pictures each: balanced sampling draws every class as often as the largest
     lr=2e-3,
     weight_decay=0.1,
     augmentation="student_zoom_color",

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from data.albumentations_pipelines import AlbumentationsPipeline
 from data.augment import PIPELINES, batched_pipeline
 from data.crops import CROPS, center_crop
 from data.mixing import no_mixing
@@ -32,6 +31,8 @@ class TrainBatches:
         self.normalise = Normalise(mean, std)
         self.pipeline = None
         if backend == "albumentations" or (backend == "auto" and augmentation not in PIPELINES):
+            from data.albumentations_pipelines import AlbumentationsPipeline  # a second to import, and seldom needed
+
             self.pipeline = AlbumentationsPipeline(augmentation, size)
         else:
             self.crop, self.operations = batched_pipeline(augmentation)

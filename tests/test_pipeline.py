@@ -1,10 +1,6 @@
-"""The three scripts as a user types them: end to end, killed and resumed, in parts, in two processes, and with mistakes."""
+"""The scripts as a user types them: end to end, again, and with mistakes."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import onnxruntime
@@ -12,7 +8,6 @@ import openvino as ov
 import pandas as pd
 import pytest
 import torch
-from conftest import REPO
 
 from data.decode import read_rgb
 from deploy.fuse import fuse
@@ -21,55 +16,15 @@ from recipe import exporting
 from recipe.steps import load_model
 from utils.checkpoints import load_checkpoint
 
-CONFIG = """
-name = "t"
-work_dir = {work_dir!r}
-num_threads = 1
-data = dict(root={root!r}, val_root={val_root!r})
-teacher = dict(backbone="mobilenet_v3_small", weights="none", image_size=32, batch_size=16, epochs=2, num_folds=3, bn_momentum=0.1)
-student = dict(weights="none", image_size=32, resize=36, batch_size=16, epochs=3, final_epochs=2, bn_momentum=0.1)
-"""
-
 
 @pytest.fixture(scope="module")
-def workplace(textiles, tmp_path_factory):
-    """A config file in a folder of its own."""
-    folder = tmp_path_factory.mktemp("work")
-    values = {"work_dir": str(folder / "runs"), "root": str(textiles / "train"), "val_root": str(textiles / "validation")}
-    (folder / "config.py").write_text(CONFIG.format(**values))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def call(workplace, script_environment):
-    """(script, *arguments) -> the finished process; config and options given as a user would."""
-
-    def run(script, *arguments, launcher=(), check=True):
-        command = [sys.executable, *launcher, str(REPO / script), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=script_environment, cwd=workplace, timeout=240)
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def finished(call, workplace):
+def finished(call, trained):
     """The run folder after e4.py, m11.py and export_openvino.py, and what the last one printed."""
-    call("e4.py", "config.py")
-    call("m11.py", "config.py")
-    printed = call("export_openvino.py", workplace / "runs" / "t").stdout
-    return workplace / "runs" / "t", printed
+    return trained, call("export_openvino.py", trained).stdout
 
 
 def weights(path):
     return load_checkpoint(path)["model"]
-
-
-def assert_same_weights(a, b):
-    a, b = weights(a), weights(b)
-    assert a.keys() == b.keys()
-    assert all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_three_scripts_leave_what_the_readme_says(finished):
@@ -208,54 +163,6 @@ def test_finished_scripts_do_nothing_again(finished, call):
     call("m11.py", "config.py")
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.pth")}
     assert {p for p in before if before[p] != after[p]} <= {folder / "student" / "averaged.pth"}
-
-
-def test_killed_student_goes_on_and_ends_with_the_same_weights(finished, workplace, script_environment, call):
-    folder, _ = finished
-    options = ["--cfg-options", "name=killed", f"student.oof={folder / 'oof.csv'}"]
-    again = workplace / "runs" / "killed" / "student"
-    for last in ("last.pth", "final_last.pth"):  # once in each stage
-        process = subprocess.Popen(
-            [sys.executable, str(REPO / "m11.py"), "config.py", *options],
-            env=script_environment, cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        deadline = time.time() + 120
-        while not (again / last).is_file():
-            assert time.time() < deadline, f"{last} did not appear"
-            assert process.poll() is None or (again / last).is_file()
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    call("m11.py", "config.py", *options)
-    for name in ("best.pth", "last.pth", "averaged.pth"):
-        assert_same_weights(folder / "student" / name, again / name)
-
-
-def test_folds_given_out_one_by_one_make_the_same_table(finished, workplace, call):
-    folder, _ = finished
-    options = ["--cfg-options", "name=parts"]
-    call("e4.py", "config.py", "--fold", 2, *options)
-    refused = call("e4.py", "config.py", "--merge", *options, check=False)
-    assert refused.returncode != 0
-    assert "fold is not trained yet (2 of 3 are missing)" in refused.stderr
-    for fold in (0, 1):
-        call("e4.py", "config.py", "--fold", fold, *options)
-    call("e4.py", "config.py", "--merge", *options)
-    assert (workplace / "runs" / "parts" / "oof.csv").read_bytes() == (folder / "oof.csv").read_bytes()
-
-
-def test_two_processes_train_and_agree(finished, workplace, call):
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517"]
-    options = ["--cfg-options", "name=two", f"student.oof={finished[0] / 'oof.csv'}"]
-    done = call("m11.py", "config.py", *options, launcher=launcher)
-    folder = workplace / "runs" / "two" / "student"
-    metrics = pd.read_csv(folder / "metrics.csv")
-    assert list(metrics["epoch"]) == [1, 2, 3], done.stdout
-    assert np.isfinite(metrics["loss"]).all()
-    assert (folder / "averaged.pth").is_file()
-    # One process must find in the checkpoint exactly what two of them measured together.
-    results = json.loads((workplace / "runs" / "two" / "results.json").read_text())["student"]
-    assert results["best_accuracy"] == pytest.approx(metrics["accuracy"].max())
 
 
 @pytest.mark.parametrize(

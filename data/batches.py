@@ -135,6 +135,8 @@ def _ahead(iterator, depth):
                 continue
 
     def work():
+        # Of this thread alone, as in PyTorch's own loader: a second team of threads would fight the training one for the cores.
+        torch.set_num_threads(1)
         try:
             for item in iterator:
                 if stop.is_set():

@@ -1,15 +1,10 @@
 """Hard labels against the recipe's 2:8 mixing with the teacher's out-of-fold predictions, soft and reduced to their arg-max.
 
-    python e4.py configs/clothing_cpu.py                     once, for the soft labels
-    python ablate.py configs/studies/labels.py
-
-On clothing-dataset-small with the settings for two CPU cores, fewer epochs and three seeds; for another data set or a GPU change
-_base_, or call `ablate.py CONFIG --axis ...` with the axis below.
+python ablate.py configs/studies/labels.py          see base.py beside it for what comes first
 """
 
-_base_ = "../clothing_cpu.py"
+_base_ = "base.py"
 name = "study_labels"
-student = dict(oof="runs/clothing_cpu/oof.csv", epochs=12)
 study = dict(
     axes=[
         "student.teacher_weight=0.0 | "
@@ -17,5 +12,4 @@ study = dict(
         "student.teacher_weight=0.2 student.hard_oof=True | "
         "student.teacher_weight=0.5",
     ],
-    seeds=3,
 )

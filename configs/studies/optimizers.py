@@ -1,15 +1,10 @@
 """The claim: RAdam + cosine > Adam + warm-up + cosine; Over9000 and Ranger about as good as RAdam.
 
-    python e4.py configs/clothing_cpu.py                     once, for the soft labels
-    python ablate.py configs/studies/optimizers.py
-
-On clothing-dataset-small with the settings for two CPU cores, fewer epochs and three seeds; for another data set or a GPU change
-_base_, or call `ablate.py CONFIG --axis ...` with the axis below.
+python ablate.py configs/studies/optimizers.py          see base.py beside it for what comes first
 """
 
-_base_ = "../clothing_cpu.py"
+_base_ = "base.py"
 name = "study_optimizers"
-student = dict(oof="runs/clothing_cpu/oof.csv", epochs=12)
 study = dict(
     axes=[
         "student.optimizer=radam | "
@@ -18,5 +13,4 @@ study = dict(
         "student.optimizer=ranger | "
         "student.optimizer=lamb",
     ],
-    seeds=3,
 )

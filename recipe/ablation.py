@@ -103,18 +103,24 @@ class Workplace:
                 raise UserError(f"{place.name}: {script} failed: {' '.join(last_words)} (all of it: {place / 'output.txt'})")
 
     def teacher(self, trial):
-        """(options that name the OOF table for the trial's student, its accuracy or None); trains the teacher if there is none."""
+        """(options that name the trial's teachers for its student, their OOF accuracy or None); trains them if there are none."""
         config = resolved(self.config_path, [*self.base_options, *trial.options])
         student = config.student
-        if not student.teacher_weight or student.oof or student.distillation not in ("oof", "both"):
+        needs_oof = student.teacher_weight and not student.oof and student.distillation in ("oof", "both")
+        needs_models = not student.online_teachers and student.distillation in ("online", "both")
+        if not (needs_oof or needs_models):
             return [], None
-        options = [option for option in trial.options if not option.startswith("student.")]
-        ready = config.folder / "oof.csv"
-        if not options and ready.is_file():  # of the config as it stands, trained before
-            return [f"student.oof={ready}"], read_json(config.folder / "results.json")["teacher"]["oof_accuracy"]
-        name = folder_name(options)
-        results, _ = self.run("e4.py", "teachers", name, options, config.seed)
-        return [f"student.oof={self.folder / 'teachers' / name / 'oof.csv'}"], results["teacher"]["oof_accuracy"]
+
+        options, folder = [option for option in trial.options if not option.startswith("student.")], config.folder
+        models = [f"teacher/fold{fold}/best.pth" for fold in range(config.teacher.num_folds)] * needs_models
+        # Of the config as it stands, trained before.
+        if options or not all(Path(folder, name).is_file() for name in ["oof.csv", *models]):
+            folder = self.folder / "teachers" / folder_name(options)
+            self.run("e4.py", "teachers", folder.name, options, config.seed)
+        links = [f"student.oof={folder / 'oof.csv'}"] if needs_oof else []
+        if needs_models:
+            links.append("student.online_teachers=[" + ",".join(str(folder / name) for name in models) + "]")
+        return links, read_json(folder / "results.json")["teacher"]["oof_accuracy"]
 
     def epochs_within(self, trial, options, minutes):
         """Epochs of the student that take about `minutes`: two epochs are timed, once for all seeds of the same settings."""

@@ -233,12 +233,14 @@ def online_teachers(run, train, dataset):
     """(`OnlineTeachers` or None, SHA-256 of their checkpoints) as `train` asks for; UserError for one of other classes."""
     if train.distillation not in ("online", "both"):
         return None, []
-    if not train.online_teachers:
+    paths = train.online_teachers or sorted(map(str, run.folder.glob("teacher/fold*/best.pth")))
+    if not paths:
         raise UserError(
-            f"distillation='{train.distillation}' needs teachers: student.online_teachers=[runs/x/teacher/fold0/best.pth]."
+            f"distillation='{train.distillation}' needs teachers, and {run.folder}/teacher has none. Run e4.py first, "
+            "or name them: student.online_teachers=[runs/x/teacher/fold0/best.pth]."
         )
     teachers = []
-    for path in train.online_teachers:
+    for path in paths:
         model, meta = load_model(path, run.device)
         if meta["classes"] != list(dataset.classes):
             raise UserError(f"{path}: a teacher of other classes: it knows {meta['classes']}, the data {list(dataset.classes)}.")
@@ -247,7 +249,7 @@ def online_teachers(run, train, dataset):
             raise UserError(f"{path}: this teacher knows pictures with fit='{theirs.get('fit', 'stretch')}', not '{train.fit}'.")
         mean, std = theirs["mean"][0], theirs["std"][0]
         teachers.append(Teacher(model, theirs["image_size"], scale=train.std / std, offset=(train.mean - mean) / std))
-    return OnlineTeachers(teachers, train.online_weight, train.temperature), [sha256(path) for path in train.online_teachers]
+    return OnlineTeachers(teachers, train.online_weight, train.temperature), [sha256(path) for path in paths]
 
 
 def train_model(run, train, model, batches, evaluate, folder, meta, teachers=None):

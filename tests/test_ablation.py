@@ -96,6 +96,16 @@ def test_a_teacher_is_trained_once_for_all_students_that_learn_from_it(config, c
             assert not any(option.startswith("student.lr") for option in options)
 
 
+def test_teachers_in_the_loop_are_the_models_of_all_folds(config, calls, tmp_path):
+    arguments = ["--axis", "student.distillation=oof,online,both", "--seeds", "1", "--output", str(tmp_path)]
+    ablate.main([str(config), *arguments, "--cfg-options", "student.teacher_weight=0.2", "teacher.num_folds=3"])
+    assert [script for script, _ in calls] == ["e4.py"] + 3 * ["m11.py"]
+    students = [options for _, options in calls[1:]]
+    models = [tmp_path / "teachers" / "base" / "teacher" / f"fold{fold}" / "best.pth" for fold in range(3)]
+    online, oof = f"student.online_teachers=[{','.join(map(str, models))}]", f"student.oof={tmp_path / 'teachers/base/oof.csv'}"
+    assert [(oof in options, online in options) for options in students] == [(True, False), (False, True), (True, True)]
+
+
 def test_budget_becomes_epochs_by_timing_each_setting_once(config, calls, tmp_path):
     ablate.main([str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "2", "--budget", "5", "--output", str(tmp_path)])
     trained = [options for _, options in calls if "student.epochs=30" in options]  # 5 minutes of 10 seconds an epoch

@@ -101,10 +101,23 @@ def test_student_learns_from_a_checkpoint_that_stays_as_it_is(textiles, trained,
     assert len(hashes) == 1
 
 
+def test_teachers_are_by_default_those_of_the_run(textiles, trained, tmp_path):
+    config = build_dataclass(
+        RunConfig,
+        {"work_dir": str(tmp_path), "data": {"root": str(textiles / "train")}, "student": {**SMALL, "distillation": "online"}},
+    )
+    run = Session(config, config.folder, torch.device("cpu"), argparse.Namespace())
+    for fold in (0, 1):
+        saved = load_checkpoint(trained / "teacher.pth")
+        save_checkpoint(config.folder / "teacher" / f"fold{fold}" / "best.pth", saved["model"], saved["meta"])
+    dataset, _ = steps.open_data(run, config.student)
+    assert len(steps.online_teachers(run, config.student, dataset)[0].teachers) == 2
+
+
 def test_missing_and_foreign_teachers_are_refused(textiles, trained, tmp_path):
     run = session(textiles, trained, distillation="both")
     dataset, _ = steps.open_data(run, run.config.student)
-    with pytest.raises(UserError, match=r"distillation='both' needs teachers: student\.online_teachers"):
+    with pytest.raises(UserError, match=r"distillation='both' needs teachers, and .*/teacher has none\. Run e4\.py first"):
         steps.online_teachers(run, run.config.student, dataset)
     saved = load_checkpoint(trained / "teacher.pth")
     save_checkpoint(tmp_path / "other.pth", saved["model"], {**saved["meta"], "classes": list("abcdefg")})

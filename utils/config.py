@@ -101,7 +101,8 @@ class StudentConfig(TrainConfig):
     distillation: Literal["oof", "online", "both", "none"] = "oof"
     oof: str | None = None  # the teacher's oof.csv; None: the one in the run folder
     teacher_weight: float = 0.2  # share of the teacher's OOF distribution in the labels; 0: hard labels, no teacher
-    online_teachers: tuple[str, ...] = ()  # checkpoints of the teachers in the loop, such as runs/x/teacher/fold0/best.pth
+    # Checkpoints of the teachers in the loop, such as runs/x/teacher/fold0/best.pth; (): those of all folds in the run folder.
+    online_teachers: tuple[str, ...] = ()
     online_weight: float = 0.5  # share of the distance from them in the loss; 1: the labels do not matter
     temperature: float = 2.0  # of the teachers' and the student's distributions in that distance
     hard_oof: bool = False  # reduce the teacher's distribution to its arg-max, as the first implementation did

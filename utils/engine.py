@@ -12,6 +12,7 @@ from tqdm import tqdm
 from common.errors import UserError
 from utils import distributed
 from utils.checkpoints import load_checkpoint, save_checkpoint
+from utils.depthwise import fast_weight_gradients
 from utils.metrics import accuracy
 from utils.optimizers import set_lr
 from utils.runlog import MetricsLog
@@ -30,20 +31,21 @@ def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_fn, *, epo
     device = next(model.parameters()).device
     loss_sum, num_images = torch.zeros((), device=device), 0
     first_step, start = epoch * len(batches), time.perf_counter()
-    for i, (images, target_probs) in enumerate(_progress(batches.epoch(epoch), len(batches), f"epoch {epoch + 1}")):
-        lr = lr_at(first_step + i)
-        set_lr(optimizer, lr)
-        with precision.autocast():
-            logits = model(images).float()
-            loss = loss_fn(logits, target_probs)
-            if teachers:
-                loss = teachers.mix(loss, logits, images)
-        optimizer.zero_grad(set_to_none=True)
-        precision.step(loss, optimizer)
-        if ema:
-            ema.update()
-        loss_sum += loss.detach() * len(images)
-        num_images += len(images)
+    with fast_weight_gradients(model):
+        for i, (images, target_probs) in enumerate(_progress(batches.epoch(epoch), len(batches), f"epoch {epoch + 1}")):
+            lr = lr_at(first_step + i)
+            set_lr(optimizer, lr)
+            with precision.autocast():
+                logits = model(images).float()
+                loss = loss_fn(logits, target_probs)
+                if teachers:
+                    loss = teachers.mix(loss, logits, images)
+            optimizer.zero_grad(set_to_none=True)
+            precision.step(loss, optimizer)
+            if ema:
+                ema.update()
+            loss_sum += loss.detach() * len(images)
+            num_images += len(images)
     loss_sum, num_images = distributed.sum_over_processes(
         torch.stack([loss_sum.double(), loss_sum.new_tensor(num_images).double()])
     ).tolist()

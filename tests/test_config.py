@@ -1,8 +1,11 @@
 """Configuration: the defaults are the recipe, and every mistake is one clear message."""
 
+from pathlib import Path
+
 import pytest
 
 from common.errors import UserError
+from recipe.ablation import parse_axis, plan, resolved
 from utils.config import RunConfig, as_python, build_dataclass, load_config
 from utils.session import argument_parser
 
@@ -11,6 +14,16 @@ def write(tmp_path, text):
     path = tmp_path / "config.py"
     path.write_text(text)
     return path
+
+
+CONFIGS = sorted(Path(__file__).resolve().parent.parent.glob("configs/**/*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_ready_made_config_and_all_its_trials_are_valid(path):
+    config = load_config(path)
+    for trial in plan([parse_axis(axis) for axis in config.study.axes], [config.seed]):
+        assert resolved(path, trial.options).name == config.name  # a UserError otherwise
 
 
 def test_defaults_are_the_recipe():

@@ -5,7 +5,6 @@ python ablate.py configs/studies/sizes.py          see base.py beside it for wha
 
 _base_ = "base.py"
 name = "study_sizes"
-student = dict(train_sizes=None)
 study = dict(
     axes=[
         "student.image_size=32 student.resize=37 | "

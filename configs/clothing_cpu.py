@@ -6,7 +6,7 @@
     python m11.py configs/clothing_cpu.py
     python export_openvino.py runs/clothing_cpu
 
-Times and accuracies: docs/results.md.
+About an hour in all; on validation/ the teacher's models reach 0.89 together, the student 0.83 (docs/results.md).
 """
 
 name = "clothing_cpu"

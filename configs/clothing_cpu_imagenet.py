@@ -4,7 +4,7 @@
     python m11.py configs/clothing_cpu_imagenet.py
     python export_openvino.py runs/clothing_cpu_imagenet
 
-Times and accuracies: docs/results.md.
+Not measured yet.
 """
 
 _base_ = "clothing_cpu.py"

@@ -1,7 +1,6 @@
 """Stratified folds: every class spread evenly, the same for the same data and seed, copies of a picture kept together."""
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
 
 from common.errors import UserError
 from common.files import write_csv
@@ -23,6 +22,8 @@ def assign_folds(table, num_folds, seed):
             f"{num_folds} folds need at least {num_folds} different pictures in every class; too few in: {listed}. "
             "Add pictures, or use fewer folds (teacher.num_folds, student.num_folds)."
         )
+    from sklearn.model_selection import StratifiedKFold  # a second to import, and a student with data.val_root needs none
+
     splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
     fold_of = {}
     for fold, (_, held_out) in enumerate(splitter.split(distinct, distinct["label"])):

@@ -9,6 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
+import ablate
+import e4
+import export_openvino
+import m11
+import predict
 from data.decode import read_rgb
 from deploy.fuse import fuse
 from deploy.inputs import NetworkInput
@@ -189,6 +194,8 @@ def test_export_of_a_folder_that_is_no_run_is_refused(call, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_help_shows_the_commands(call):
-    for script in ("e4.py", "m11.py", "export_openvino.py"):
-        assert f"python {script}" in call(script, "--help").stdout
+@pytest.mark.parametrize("script", [e4, m11, export_openvino, predict, ablate], ids=lambda script: script.__name__)
+def test_help_shows_the_commands(script, capsys):
+    with pytest.raises(SystemExit):
+        script.main(["--help"])
+    assert f"python {script.__name__}.py" in capsys.readouterr().out

@@ -64,8 +64,16 @@ def _cosines(x, weight):
 
 
 def arcface(num_features, num_classes, dropout):
-    """Dropout and scaled cosines (Deng et al. 2019, arXiv:1801.07698); the angular margin is the loss's, `arcface_margin`."""
-    return nn.Sequential(nn.Dropout(dropout), CosineLinear(num_features, num_classes, ARCFACE_SCALE))
+    """An embedding of 512, then scaled cosines (Deng et al. 2019, arXiv:1801.07698). The angular margin is `arcface_margin`'s.
+
+    BatchNorm centres the embedding. Without it all pictures lie in nearly one direction, and the margin keeps them there.
+    """
+    return nn.Sequential(
+        nn.Dropout(dropout),
+        nn.Linear(num_features, 512, bias=False),
+        nn.BatchNorm1d(512),
+        CosineLinear(512, num_classes, ARCFACE_SCALE),
+    )
 
 
 HEADS = {"se_linear": se_linear, "mlp1280": mlp1280, "linear": linear, "arcface": arcface}

@@ -9,7 +9,7 @@ from test_fuse import largest_relative_difference, with_random_statistics
 
 from deploy.fuse import fuse
 from models import build_model
-from models.heads import ARCFACE_SCALE, CosineLinear
+from models.heads import ARCFACE_SCALE, CosineLinear, arcface
 from recipe import steps
 from utils.config import StudentConfig
 from utils.losses import arcface_margin, soft_cross_entropy
@@ -83,3 +83,17 @@ def test_training_uses_the_margin_and_the_fused_network_does_not():
     assert logits.abs().max() <= ARCFACE_SCALE
     loss = steps.new_loss(StudentConfig(head="arcface"))(logits, targets)
     assert loss > steps.new_loss(StudentConfig())(logits, targets) + 1
+
+
+def test_head_tells_apart_features_that_have_most_in_common():
+    """Pooled features are like this before training: nearly one direction, where the margin alone decides the loss."""
+    torch.manual_seed(0)
+    labels = torch.arange(64) % 8
+    x = 5 + 0.3 * torch.randn(8, 32)[labels] + 0.1 * torch.randn(64, 32)
+    head, loss = arcface(32, 8, dropout=0.0), steps.new_loss(StudentConfig(head="arcface"))
+    optimizer = torch.optim.RAdam(head.parameters(), lr=2e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss(head(x), F.one_hot(labels).float()).backward()
+        optimizer.step()
+    assert (head.eval()(x).argmax(1) == labels).float().mean() > 0.95

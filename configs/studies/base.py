@@ -13,4 +13,5 @@ student = dict(
     resize=72,
     train_sizes=None,
     epochs=12,
+    final_epochs=0,  # at a tiny rate they change nothing that the trials differ in
 )

@@ -257,7 +257,10 @@ def train_model(run, train, model, batches, evaluate, folder, meta, teachers=Non
     model.freeze(train.frozen_stages, batchnorm=train.frozen_batchnorm)
     modules = [(model.backbone, train.backbone_lr_scale), (model.pool, 1.0), (model.head, 1.0)]
     optimizer = build_optimizer(train.optimizer, modules, lr=train.lr, weight_decay=train.weight_decay)
-    lr_at = SCHEDULES[train.schedule](train.lr, train.epochs * len(batches), train.warmup_steps)
+    num_steps = train.epochs * len(batches)
+    if train.bn_momentum is None:
+        model.let_statistics_keep_up(num_steps)
+    lr_at = SCHEDULES[train.schedule](train.lr, num_steps, train.warmup_steps)
     precision = Precision(train.precision, run.device, clip_grad_norm=train.clip_grad_norm)
     ema = MovingAverage(model, train.ema_decay) if train.ema_decay else None
     return fit(

@@ -18,8 +18,8 @@ name = "t"
 work_dir = {work_dir!r}
 num_threads = 1
 data = dict(root={root!r}, val_root={val_root!r})
-teacher = dict(backbone="mobilenet_v3_small", weights="none", image_size=32, batch_size=16, epochs=2, num_folds=3, bn_momentum=0.1)
-student = dict(weights="none", image_size=32, resize=36, batch_size=16, epochs=3, final_epochs=2, bn_momentum=0.1)
+teacher = dict(backbone="mobilenet_v3_small", weights="none", image_size=32, batch_size=16, epochs=2, num_folds=3)
+student = dict(weights="none", image_size=32, resize=36, batch_size=16, epochs=3, final_epochs=2)
 """
 
 

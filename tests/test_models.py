@@ -50,6 +50,25 @@ def test_frozen_stages_do_not_change_in_training():
     assert not any("running" in key for key in changed)
 
 
+def test_short_runs_get_a_larger_batchnorm_momentum():
+    model = build_model("mobilenet_v3_small", 3, image_size=32)
+    for num_steps, momentum in ((10_000, 0.01), (200, 0.05), (5, 0.1)):
+        model.let_statistics_keep_up(num_steps)
+        assert {module.momentum for module in model.batchnorms()} == {momentum}
+
+
+def test_statistics_of_a_short_run_are_of_the_pictures_it_saw():
+    model = build_model("mobilenet_v3_small", 3, image_size=32)
+    model.let_statistics_keep_up(100)
+    first, x = model.batchnorms()[0], 9 + torch.randn(4, 3, 32, 32)
+    model.train()
+    with torch.no_grad():
+        for _ in range(100):
+            model(x)
+        inputs = model.backbone.stages[0][0](x)
+    torch.testing.assert_close(first.running_mean, inputs.mean((0, 2, 3)), rtol=1e-3, atol=1e-3)
+
+
 def test_local_weights_file_is_loaded(tmp_path):
     network = torchvision.models.mobilenet_v3_small()
     torch.save(network.state_dict(), tmp_path / "w.pth")

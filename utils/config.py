@@ -33,7 +33,9 @@ class TrainConfig:
     head: str = "linear"  # a name from models/heads.py
     pooling: str = "avg"  # a name from models/pooling.py
     dropout: float = 0.2  # before the last linear layer
-    bn_momentum: float | None = None  # None: the library's value; larger where a run has few steps
+    # Share of each new batch in the running BatchNorm statistics. None: the library's value, but in a run of few steps as much as
+    # it takes (up to 0.1) for the statistics to be of the network at its end.
+    bn_momentum: float | None = None
     image_size: int = 224  # network input, pixels
     resize: int | None = None  # pictures are resized to this square, then cropped to image_size; None: no crop
     fit: Literal["stretch", "pad"] = "stretch"  # into that square: proportions not kept; or kept, with grey beside the picture

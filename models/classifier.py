@@ -21,7 +21,7 @@ def build_model(
     backbone = build_backbone(name, image_size=image_size, weights=weights)
     model = Classifier(backbone, new_pool(), new_head(backbone.num_features * new_pool.expansion, num_classes, dropout))
     if bn_momentum is not None:
-        for module in model.batchnorms():
+        for module in batchnorms(model):
             module.momentum = bn_momentum
     return model
 
@@ -48,16 +48,12 @@ class Classifier(nn.Module):
         """(B, 3, H, W) images -> (B, C) pooled features."""
         return self.pool(self.backbone(x))
 
-    def batchnorms(self):
-        """All BatchNorm modules."""
-        return [module for module in self.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-
     def let_statistics_keep_up(self, num_steps):
         """Raise the BatchNorm momentum to 10 / `num_steps`, at most 0.1, where it is less.
 
         With MobileNetV3's 0.01 a run of 200 steps would end with statistics that are still a seventh those of initialisation.
         """
-        for module in self.batchnorms():
+        for module in batchnorms(self):
             module.momentum = max(module.momentum, min(0.1, 10 / num_steps))
 
     def freeze(self, num_stages, *, batchnorm=False):
@@ -78,10 +74,14 @@ class Classifier(nn.Module):
         for stage in self.backbone.stages[: self._frozen_stages]:
             stage.eval()
         if self._frozen_batchnorm:
-            for module in self.backbone.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+            for module in batchnorms(self.backbone):
+                module.eval()
         return self
+
+
+def batchnorms(module):
+    """All BatchNorm modules in `module`."""
+    return [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
 
 
 def _lookup(table, name, kind):

@@ -10,6 +10,7 @@ from common.errors import UserError
 from models import __main__ as table
 from models import build_model
 from models.backbones import BACKBONES
+from models.classifier import batchnorms
 
 SMALL = ["efficientnet_b0", "efficientnet_b1", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v2_x1_0"]
 
@@ -54,13 +55,13 @@ def test_short_runs_get_a_larger_batchnorm_momentum():
     model = build_model("mobilenet_v3_small", 3, image_size=32)
     for num_steps, momentum in ((10_000, 0.01), (200, 0.05), (5, 0.1)):
         model.let_statistics_keep_up(num_steps)
-        assert {module.momentum for module in model.batchnorms()} == {momentum}
+        assert {module.momentum for module in batchnorms(model)} == {momentum}
 
 
 def test_statistics_of_a_short_run_are_of_the_pictures_it_saw():
     model = build_model("mobilenet_v3_small", 3, image_size=32)
     model.let_statistics_keep_up(100)
-    first, x = model.batchnorms()[0], 9 + torch.randn(4, 3, 32, 32)
+    first, x = batchnorms(model)[0], 9 + torch.randn(4, 3, 32, 32)
     model.train()
     with torch.no_grad():
         for _ in range(100):

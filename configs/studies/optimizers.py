@@ -5,7 +5,7 @@ python ablate.py configs/studies/optimizers.py          see base.py beside it fo
 
 _base_ = "base.py"
 name = "study_optimizers"
-student = dict(weight_decay=0.0)  # as the author had it; what Adam adds to the gradient is not what the others do
+student = dict(weight_decay=0.0)  # the recipe has none; what Adam adds to the gradient is not what the others do
 study = dict(
     axes=[
         "student.optimizer=radam | "

@@ -56,7 +56,7 @@ def test_learned_power_of_gem_is_given_to_the_optimiser(monkeypatch, tmp_path):
     model, seen = build_model("mobilenet_v3_small", 3, pooling="gem", image_size=32), []
     monkeypatch.setattr(steps, "fit", lambda model, batches, optimizer, *args, **kwargs: seen.append(optimizer))
     run = SimpleNamespace(config=SimpleNamespace(seed=0), device=torch.device("cpu"))
-    steps.train_model(run, StudentConfig(), model, [], None, tmp_path, {})
+    steps.train_model(run, StudentConfig(), model, [None], None, tmp_path, {})
     optimised = {id(p) for group in seen[0].param_groups for p in group["params"]}
     assert optimised == {id(p) for p in model.parameters()}
 

@@ -20,6 +20,15 @@ from utils.runlog import log
 from utils.session import argument_parser
 
 REPO = Path(__file__).resolve().parent.parent
+OF_THE_MACHINE = ("num_threads=", "device=")  # options that change how fast a trial is trained, not what it learns
+
+
+class TrialFailed(UserError):
+    """A training script ended with an error; `reason` is what it said last, without the trial's own name."""
+
+    def __init__(self, place, script, reason):
+        super().__init__(f"{place.name}: {script} failed: {reason} (all of it: {place / 'output.txt'})")
+        self.reason = reason.replace(place.name, "")
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class Workplace:
                 self._call(script, place, options)
                 write_json(done, {"script": script, "options": options, "seconds": round(time.time() - start, 1)})
         trained = read_json(done)
-        if trained["options"] != options:
+        if _learning(trained["options"]) != _learning(options):
             raise UserError(
                 f"{place}: was trained with other settings ({' '.join(trained['options'])}). Name another --output, or delete it."
             )
@@ -100,7 +109,7 @@ class Workplace:
         with open(place / "output.txt", "w") as output:
             if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:
                 last_words = (place / "output.txt").read_text().strip().splitlines()[-3:]
-                raise UserError(f"{place.name}: {script} failed: {' '.join(last_words)} (all of it: {place / 'output.txt'})")
+                raise TrialFailed(place, script, " ".join(last_words))
 
     def teacher(self, trial):
         """(options that name the trial's teachers for its student, their OOF accuracy or None); trains them if there are none."""
@@ -150,6 +159,10 @@ class Workplace:
     def finished(self, trials):
         """Those of `trials` that have been trained, by whichever process."""
         return [trial for trial in trials if (self.folder / "trials" / trial.name / "trial.json").is_file()]
+
+
+def _learning(options):
+    return [option for option in options if not option.startswith(OF_THE_MACHINE)]
 
 
 @contextlib.contextmanager
@@ -202,13 +215,18 @@ def draw(path, rows, table):
 
 
 def run_trials(workplace, trials, budget):
-    """Train what is not trained yet; a trial that fails is told and left out. Returns the messages of those that failed."""
+    """Train what is not trained yet; a trial that fails is told and left out. Returns the errors of those that failed.
+
+    Where the first two fail for the same reason, such as missing pictures, the others would too: UserError.
+    """
     failures = []
     for i, trial in enumerate(trials):
         try:
             row = workplace.student(trial, budget)
             log.info(f"{i + 1}/{len(trials)}  {trial.name}: accuracy {row['accuracy']:.4f} in {row['minutes']:.1f} min")
-        except UserError as error:
-            failures.append(str(error))
+        except TrialFailed as error:
+            failures.append(error)
             log.info(f"{i + 1}/{len(trials)}  {error}")
+            if i == 1 and len(failures) == 2 and failures[0].reason == error.reason:
+                raise UserError(f"stopped, since two trials of two failed for one reason. {error}") from error
     return failures

@@ -26,7 +26,7 @@ from utils.config import as_plain
 from utils.distillation import OnlineTeachers, Teacher
 from utils.ema import MovingAverage
 from utils.engine import fit, predict
-from utils.losses import arcface_margin, build_loss
+from utils.losses import always, build_loss, growing_margin
 from utils.optimizers import build_optimizer
 from utils.precision import Precision
 from utils.runlog import code_version, log
@@ -190,12 +190,12 @@ def evaluator(run, train, dataset, rows):
     return lambda model: (predict_rows(run, train, model, dataset, rows), dataset.labels[rows])
 
 
-def new_loss(train):
-    """The loss that `train` describes; the head `arcface` is trained with its angular margin."""
+def loss_schedule(train, growing_steps=0):
+    """step -> the loss that `train` describes; the head `arcface` gets its angular margin, all of it after `growing_steps`."""
     loss = build_loss(train.loss, focal_alpha=train.focal_alpha, focal_gamma=train.focal_gamma, ohem_share=train.ohem_share)
     if train.head == "arcface":
-        return lambda logits, targets: loss(arcface_margin(logits, targets, scale=ARCFACE_SCALE), targets)
-    return loss
+        return growing_margin(loss, growing_steps, scale=ARCFACE_SCALE)
+    return always(loss)
 
 
 def frozen_features(run, train, model, dataset, path):
@@ -222,9 +222,10 @@ def train_head(run, train, model, features, rows, targets, folder):
         features, targets, sampler, rows=rows, batch_size=min(64, train.batch_size), seed=run.config.seed, device=run.device
     )
     optimizer = build_optimizer(train.optimizer, [(model.head, 1.0)], lr=train.head_lr, weight_decay=train.weight_decay)
+    num_steps = train.head_epochs * len(batches)
     fit(
-        model.head, batches, optimizer, cosine(train.head_lr, train.head_epochs * len(batches)), epochs=train.head_epochs,
-        precision=Precision("fp32", run.device), loss_fn=new_loss(train), seed=run.config.seed,
+        model.head, batches, optimizer, cosine(train.head_lr, num_steps), epochs=train.head_epochs,
+        precision=Precision("fp32", run.device), loss_at=loss_schedule(train, num_steps), seed=run.config.seed,
         folder=folder, meta={}, last_name="head.pth",
     )  # fmt: skip
 
@@ -262,9 +263,10 @@ def train_model(run, train, model, batches, evaluate, folder, meta, teachers=Non
         model.let_statistics_keep_up(num_steps)
     lr_at = SCHEDULES[train.schedule](train.lr, num_steps, train.warmup_steps)
     precision = Precision(train.precision, run.device, clip_grad_norm=train.clip_grad_norm)
+    loss_at = loss_schedule(train, 0 if train.head_epochs else num_steps)
     ema = MovingAverage(model, train.ema_decay) if train.ema_decay else None
     return fit(
-        model, batches, optimizer, lr_at, epochs=train.epochs, precision=precision, loss_fn=new_loss(train), seed=run.config.seed,
+        model, batches, optimizer, lr_at, epochs=train.epochs, precision=precision, loss_at=loss_at, seed=run.config.seed,
         folder=folder, meta=meta, evaluate=evaluate, ema=ema, teachers=teachers,
     )  # fmt: skip
 
@@ -277,7 +279,7 @@ def train_final_epochs(run, train, batches, folder, meta, teachers=None):
     precision = Precision(train.precision, run.device, clip_grad_norm=train.clip_grad_norm)
     fit(
         model, batches, optimizer, constant(train.final_lr), epochs=train.final_epochs, precision=precision,
-        loss_fn=new_loss(train), seed=run.config.seed + 1, teachers=teachers,
+        loss_at=loss_schedule(train), seed=run.config.seed + 1, teachers=teachers,
         folder=folder, meta=meta, last_name="final_last.pth", epoch_name="final_{}.pth",
     )  # fmt: skip
     return [f"final_{epoch + 1}.pth" for epoch in range(train.final_epochs)]

@@ -9,7 +9,7 @@ import pytest
 import ablate
 from common.errors import UserError
 from common.files import write_csv, write_json
-from recipe.ablation import Trial, Workplace, parse_axis, plan, summarise
+from recipe.ablation import Trial, TrialFailed, Workplace, parse_axis, plan, summarise
 
 CONFIG = """
 name = "t"
@@ -38,7 +38,7 @@ def calls(monkeypatch):
     def call(self, script, place, options):
         made.append((script, options))
         if "student.lr=0.5" in options:
-            raise UserError("the loss is not finite")
+            raise TrialFailed(place, script, "the loss is not finite")
         score = 0.5 + len(" ".join(options)) % 7 / 100
         results = {"teacher": {"oof_accuracy": score}, "student": {"best_accuracy": score, "averaged_accuracy": score}}
         write_json(place / "results.json", results)
@@ -114,9 +114,23 @@ def test_budget_becomes_epochs_by_timing_each_setting_once(config, calls, tmp_pa
 
 
 def test_a_failure_does_not_stop_the_others(config, calls, tmp_path, capsys):
-    with pytest.raises(UserError, match=r"1 of 2 trials failed; the first: the loss is not finite"):
+    with pytest.raises(UserError, match=r"1 of 2 trials failed; the first: .* the loss is not finite"):
         ablate.main([str(config), "--axis", "student.lr=0.5,1e-3", "--seeds", "1", "--output", str(tmp_path)])
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 1
+
+
+def test_two_failures_for_one_reason_stop_the_others(config, calls, tmp_path):
+    arguments = ["--axis", "student.dropout=0.1,0.2,0.3", "--seeds", "2", "--cfg-options", "student.lr=0.5"]
+    with pytest.raises(UserError, match=r"two trials of two failed for one reason.*the loss is not finite"):
+        ablate.main([str(config), *arguments])
+    assert len(calls) == 2
+
+
+def test_threads_do_not_make_another_trial(config, calls, tmp_path):
+    arguments = [str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "1", "--output", str(tmp_path)]
+    ablate.main([*arguments, "--cfg-options", "num_threads=2"])
+    ablate.main([*arguments, "--report"])
+    assert len(calls) == 2
 
 
 def test_other_settings_in_the_same_folder_are_refused(config, calls, tmp_path):

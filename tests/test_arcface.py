@@ -81,8 +81,21 @@ def test_training_uses_the_margin_and_the_fused_network_does_not():
     assert largest_relative_difference(model, fuse(model), (2, 3, 32, 32)) < 1e-5
     logits, targets = model(torch.randn(4, 3, 32, 32)), torch.eye(3)[[0, 1, 2, 0]]
     assert logits.abs().max() <= ARCFACE_SCALE
-    loss = steps.new_loss(StudentConfig(head="arcface"))(logits, targets)
-    assert loss > steps.new_loss(StudentConfig())(logits, targets) + 1
+    loss = steps.loss_schedule(StudentConfig(head="arcface"))(0)(logits, targets)
+    assert loss > steps.loss_schedule(StudentConfig())(0)(logits, targets) + 1
+
+
+def test_margin_grows_from_none_to_all_of_it():
+    config, targets = StudentConfig(head="arcface"), torch.eye(4)[:3]
+    logits = (ARCFACE_SCALE * angles(3, 4).cos()).float()
+    growing = steps.loss_schedule(config, growing_steps=100)
+    losses = [growing(step)(logits, targets).item() for step in (0, 50, 100, 150)]
+    expected = [
+        soft_cross_entropy(arcface_margin(logits, targets, scale=ARCFACE_SCALE, margin=margin), targets).item()
+        for margin in (0.0, 0.25, 0.5, 0.5)
+    ]
+    assert losses == pytest.approx(expected)
+    assert steps.loss_schedule(config)(0)(logits, targets).item() == losses[-1]
 
 
 def test_head_tells_apart_features_that_have_most_in_common():
@@ -90,7 +103,7 @@ def test_head_tells_apart_features_that_have_most_in_common():
     torch.manual_seed(0)
     labels = torch.arange(64) % 8
     x = 5 + 0.3 * torch.randn(8, 32)[labels] + 0.1 * torch.randn(64, 32)
-    head, loss = arcface(32, 8, dropout=0.0), steps.new_loss(StudentConfig(head="arcface"))
+    head, loss = arcface(32, 8, dropout=0.0), steps.loss_schedule(StudentConfig(head="arcface"))(0)
     optimizer = torch.optim.RAdam(head.parameters(), lr=2e-3)
     for _ in range(100):
         optimizer.zero_grad()

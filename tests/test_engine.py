@@ -13,7 +13,7 @@ from utils.averaging import average_checkpoints, average_states, reestimate_batc
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.ema import MovingAverage
 from utils.engine import fit, predict, train_one_epoch
-from utils.losses import soft_cross_entropy
+from utils.losses import always, soft_cross_entropy
 from utils.metrics import accuracy
 from utils.optimizers import OPTIMIZERS, build_optimizer
 from utils.precision import Precision
@@ -45,7 +45,7 @@ def run_fit(dataset, folder, epochs=4, model=None, lr=0.01, optimizer="radam", e
     eval_batches = EvalBatches(dataset.images, np.arange(28), batch_size=9, size=40, mean=0.5, std=0.25)
     history = fit(
         model, batches, build_optimizer(optimizer, [(model, 1.0)], lr=lr), cosine(lr, 4 * len(batches)), epochs=epochs,
-        precision=Precision("fp32", CPU), loss_fn=soft_cross_entropy, seed=3, folder=folder, meta={},
+        precision=Precision("fp32", CPU), loss_at=always(soft_cross_entropy), seed=3, folder=folder, meta={},
         evaluate=lambda m: (predict(m, eval_batches), dataset.labels[:28]),
         ema=MovingAverage(model, ema_decay) if ema_decay else None, **kwargs,
     )  # fmt: skip
@@ -62,7 +62,7 @@ def test_eight_pictures_are_learnt_by_heart(dataset, tmp_path):
     optimizer = build_optimizer("adam", [(model, 1.0)], lr=0.01)
     for epoch in range(80):
         metrics = train_one_epoch(
-            model, batches, optimizer, constant(0.01), Precision("fp32", CPU), soft_cross_entropy, epoch=epoch
+            model, batches, optimizer, constant(0.01), Precision("fp32", CPU), always(soft_cross_entropy), epoch=epoch
         )
     assert metrics["loss"] < 0.1
 
@@ -166,7 +166,7 @@ def test_loop_asks_for_the_rate_of_every_step(dataset):
         asked.append(step)
         return 0.5
 
-    train_one_epoch(model, batches, optimizer, lr_at, Precision("fp32", CPU), soft_cross_entropy, epoch=2)
+    train_one_epoch(model, batches, optimizer, lr_at, Precision("fp32", CPU), always(soft_cross_entropy), epoch=2)
     assert asked == list(range(2 * len(batches), 3 * len(batches)))
     assert {group["lr_scale"]: group["lr"] for group in optimizer.param_groups} == {0.1: 0.05, 1.0: 0.5}
 
@@ -184,7 +184,7 @@ def test_short_last_batch_is_not_counted_as_a_full_one(dataset):
     batches = train_batches(dataset, rows, augmentation="none")
     model = Constant()
     optimizer = build_optimizer("sgd", [(model, 1.0)], lr=0.0)
-    metrics = train_one_epoch(model, batches, optimizer, constant(0.0), Precision("fp32", CPU), soft_cross_entropy, epoch=0)
+    metrics = train_one_epoch(model, batches, optimizer, constant(0.0), Precision("fp32", CPU), always(soft_cross_entropy), epoch=0)
     logits = torch.zeros(20, 7).index_fill_(1, torch.tensor(0), 2.0)
     assert metrics["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, torch.tensor(dataset.labels[:20]))), rel=1e-5)
 
@@ -204,7 +204,7 @@ def test_loss_that_is_not_finite_stops_the_run(dataset, tmp_path):
             build_optimizer("sgd", [(model, 1.0)], lr=0.1),
             constant(0.1),
             Precision("fp32", CPU),
-            soft_cross_entropy,
+            always(soft_cross_entropy),
             epoch=0,
         )
 

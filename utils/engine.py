@@ -20,9 +20,10 @@ from utils.runlog import MetricsLog
 log = logging.getLogger("run")
 
 
-def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_fn, *, epoch, ema=None, teachers=None):
+def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_at, *, epoch, ema=None, teachers=None):
     """One pass over `batches.epoch(epoch)`; returns {'loss', 'lr', 'seconds', 'images_per_s', 'wait_share'}.
 
+    lr_at, loss_at: the rate and the loss (a function of logits and targets) of each step, counted from 0 over the whole run.
     ema: a `utils.ema.MovingAverage` of the model, updated after every step. teachers: a `utils.distillation.OnlineTeachers`. The
     loss is the mean over all images of all processes. It is summed on the device and read once, at the end, so the loop never
     waits for it. Raises UserError when it is not finite.
@@ -37,7 +38,7 @@ def train_one_epoch(model, batches, optimizer, lr_at, precision, loss_fn, *, epo
             set_lr(optimizer, lr)
             with precision.autocast():
                 logits = model(images).float()
-                loss = loss_fn(logits, target_probs)
+                loss = loss_at(first_step + i)(logits, target_probs)
                 if teachers:
                     loss = teachers.mix(loss, logits, images)
             optimizer.zero_grad(set_to_none=True)
@@ -77,7 +78,7 @@ def predict(model, batches, precision=None):
 
 
 def fit(
-    model, batches, optimizer, lr_at, *, epochs, precision, loss_fn, seed, folder, meta,
+    model, batches, optimizer, lr_at, *, epochs, precision, loss_at, seed, folder, meta,
     evaluate=None, ema=None, teachers=None, best_name="best.pth", last_name="last.pth", epoch_name=None,
 ):  # fmt: skip
     """Train for `epochs` epochs with a checkpoint after each; a killed run goes on after its last finished epoch.
@@ -96,7 +97,7 @@ def fit(
     for epoch in range(len(history), epochs):
         # Dropout and drop-connect draw from the global generator: seeding it here makes an epoch the same after a resume.
         torch.manual_seed(int(np.random.SeedSequence([seed, epoch, distributed.rank()]).generate_state(1)[0]))
-        metrics = train_one_epoch(trained, batches, optimizer, lr_at, precision, loss_fn, epoch=epoch, ema=ema, teachers=teachers)
+        metrics = train_one_epoch(trained, batches, optimizer, lr_at, precision, loss_at, epoch=epoch, ema=ema, teachers=teachers)
         row = {"epoch": epoch + 1, **metrics, **_evaluation(evaluate, model, ema)}
         history.append(row)
         if distributed.is_main():

@@ -47,6 +47,24 @@ def arcface_margin(logits, target_probs, *, scale, margin=0.5):
     return scale * torch.where(beyond, cosine - 1 + margins.cos(), shifted)
 
 
+def always(loss):
+    """step -> `loss`."""
+    return lambda step: loss
+
+
+def growing_margin(loss, growing_steps, *, scale, margin=0.5):
+    """step -> `loss` after `arcface_margin`, whose margin grows linearly from 0 to `margin` over `growing_steps`.
+
+    The whole margin from the start lets a network from scratch end where all its embeddings are one.
+    """
+
+    def at(step):
+        now = margin * min(1.0, step / growing_steps) if growing_steps else margin
+        return lambda logits, targets: loss(arcface_margin(logits, targets, scale=scale, margin=now), targets)
+
+    return at
+
+
 LOSSES = {"cross_entropy": soft_cross_entropy, "focal": focal_loss, "ohem": hard_example_loss}
 
 

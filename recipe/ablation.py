@@ -198,7 +198,7 @@ def write_markdown(path, table, note):
 
 
 def draw(path, rows, table):
-    """Every combination's accuracies: a dot for each seed, the mean with its standard deviation."""
+    """Every combination's accuracies: a tick for each seed, the mean with its standard deviation."""
     axes = [column for column in table.columns if column.startswith("axis ")]
     names = [" ".join(row) for row in table[axes].itertuples(index=False)]
     figure = Figure(figsize=(8, 1.2 + 0.4 * len(names)), layout="constrained")
@@ -206,8 +206,8 @@ def draw(path, rows, table):
     plot.errorbar(table["mean"], range(len(names)), xerr=table["std"].fillna(0), fmt="o", capsize=4)
     places = {name: i for i, name in enumerate(names)}
     heights = [places[" ".join(row)] for row in rows[axes].itertuples(index=False)]
-    plot.scatter(rows["accuracy"], heights, marker="|", color="grey")
-    plot.set_yticks(range(len(names)), names)
+    plot.scatter(rows["accuracy"], heights, marker="|", s=120, color="black", zorder=3)
+    plot.set_yticks(range(len(names)), [name.replace(" ", "\n") for name in names], fontsize=8)
     plot.invert_yaxis()
     plot.set_xlabel("validation accuracy")
     with atomic_path(path) as temporary:

@@ -64,7 +64,7 @@ def open_dataset(root, folder, size, classes=None, name="train", fit="stretch"):
     known = _read_index(index_path)
     changes = describe_changes(known, table) if known is not None else ""
     if known is not None and changes:
-        log.info(f"{name}: the pictures changed since the last run: {changes}")
+        log.info(f"{name}: the pictures differ from those of the last run: {changes}")
     if known is not None and not changes and list(known["label"]) == list(table["label"]):
         mark = fingerprint(known, classes)
         images = _open_cache(cache_path, mark)

@@ -63,12 +63,17 @@ def fingerprint(table, classes):
 
 
 def describe_changes(before, now):
-    """'2 added, 1 changed (such as ...)' between two index tables; '' if they list the same files in the same state."""
+    """'2 added, 1 changed (such as ...)' between two index tables; '' if they list the same files in the same state.
+
+    Files of the same size with another date, such as those of a fresh copy, may hold what they did: only reading tells.
+    """
     old, new = (dict(zip(t["path"], zip(t["bytes"], t["mtime_ns"], strict=True), strict=True)) for t in (before, now))
+    touched = sorted(path for path in new.keys() & old.keys() if new[path] != old[path])
     changes = {
         "added": sorted(new.keys() - old.keys()),
         "removed": sorted(old.keys() - new.keys()),
-        "changed": sorted(path for path in new.keys() & old.keys() if new[path] != old[path]),
+        "changed": [path for path in touched if new[path][0] != old[path][0]],
+        "with another date": [path for path in touched if new[path][0] == old[path][0]],
     }
     return ", ".join(f"{len(paths)} {what} (such as {paths[0]!r})" for what, paths in changes.items() if paths)
 

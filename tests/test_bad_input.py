@@ -1,6 +1,7 @@
 """Whatever lies in a data folder is handled as a person expects, or refused in one message with file, reason and way out."""
 
 import io
+import os
 import shutil
 
 import cv2
@@ -258,6 +259,16 @@ def test_changes_are_noticed(root, tmp_path, caplog, what):
     assert f"1 {what}" in caplog.text
     assert after.fingerprint != before.fingerprint
     assert len(after) == len(before) + {"added": 1, "removed": -1, "changed": 0}[what]
+
+
+def test_a_new_date_alone_is_not_called_a_change(root, tmp_path, caplog):
+    before = open_dataset(root, tmp_path / "run", 16)
+    os.utime(sorted((root / "denim").iterdir())[0], (0, 0))
+    with caplog.at_level("INFO"):
+        after = open_dataset(root, tmp_path / "run", 16)
+    assert "1 with another date" in caplog.text
+    assert "changed (" not in caplog.text
+    assert after.fingerprint == before.fingerprint
 
 
 def test_fingerprint_knows_contents_only(root, tmp_path):

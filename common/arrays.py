@@ -1,0 +1,73 @@
+"""Arrays in files: room for them is taken beforehand, and a record beside them says what they hold and that they are whole."""
+
+import errno
+import logging
+import os
+import shutil
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import atomic_path, read_json, sha256, write_json
+from common.temporary import remove_leftovers
+
+log = logging.getLogger("run")
+
+
+def write_array(path, dtype, shape, fill):
+    """Write the array `path` (.npy) and its record; returns it. `fill(array)` fills it and returns its mark (see `open_array`).
+
+    The disk's blocks are taken before anything is written, since writing to a memory map on a full disk kills the process (SIGBUS):
+    a full disk is a UserError. What `fill` raises leaves nothing behind.
+    """
+    if path.parent.is_dir():  # before room is needed, what killed writers took of it
+        remove_leftovers(path.parent, depth=0)
+    with atomic_path(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+        _take_room(temporary, path)
+        mark = fill(array)
+        array.flush()
+        record = {"mark": mark, "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
+    array = np.load(path, mmap_mode="r")
+    write_json(_record_of(path), record)
+    return array
+
+
+def open_array(path, mark):
+    """The memory map at `path`, read-only, if it was made from `mark` and is what was written; None if it is to be made (again).
+
+    mark: a text that is another when the array would be.
+    All of it is read once, at about 1.8 GB a second, and so is in memory for what comes next.
+    """
+    try:
+        record = read_json(_record_of(path))
+        known, size, digest = record["mark"], record["bytes"], record["sha256"]
+    except (UserError, KeyError):
+        return None
+    if known != mark or not path.is_file():
+        return None
+    if path.stat().st_size != size or sha256(path) != digest:
+        log.warning(f"{path}: damaged (its SHA-256 is not the one in {_record_of(path).name}), so it is made again")
+        return None
+    return np.load(path, mmap_mode="r")
+
+
+def _record_of(path):
+    return path.with_suffix(".json")
+
+
+def _take_room(temporary, path):
+    size, free = temporary.stat().st_size, shutil.disk_usage(path.parent).free
+    if size > free:
+        raise UserError(
+            f"{path}: needs {size / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free on this disk. "
+            "Free some space, choose another disk (work_dir=... or data.cache=...) or a smaller image_size."
+        )
+    if not hasattr(os, "posix_fallocate"):  # Windows and macOS
+        return
+    with open(temporary, "rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # disks that cannot
+                raise

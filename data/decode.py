@@ -1,82 +1,150 @@
-"""One picture file -> RGB pixels as a person would see it. mmcv is kept behind this one file."""
+"""One picture file -> RGB pixels as a person would see it; deploy/cpp/src/picture.cpp does the same.
 
-import contextlib
+Formats: JPEG (baseline, progressive, arithmetic; grey, colour, CMYK), PNG, WebP, BMP, TIFF, GIF and PNM, up to 16 bits a value;
+animations and files of several pages give their first picture. Python reads AVIF and JPEG 2000 besides (`only_read_here`).
+
+A picture is complete when its file brings the data of every pixel of that first picture, and its decoder has nothing to complain
+about on the way. So truncated files are refused, and those that were cut or filled up with zeros and still end as they should:
+
+- JPEG: all warnings of libjpeg count (coded data that ends early, bad codes, no end marker), but for bytes between the last coded
+  data and the end marker, which some cameras write; where those are zeros that began before the coded data was over, the file was
+  filled up. A progressive one needs the last bit of each coefficient. What stands behind the end marker (the film of a motion
+  photograph, other pictures) does not matter. Of files with rare sampling, such as 3x1, Python wants no more than the end marker.
+- PNG: all chunks up to IEND; only those that make pixels are looked at, and their checksums must be right.
+- WebP: the whole container. BMP, TIFF, PNM: all rows or tiles. GIF: the first frame. What is behind them does not matter.
+
+Limits: only PNG has checksums. Data that was changed into other valid data is another picture to every decoder, such as zeros
+within BMP, PNM or uncompressed TIFF, lossy WebP, or zeros in a JPEG that happen to be codes for the right number of pixels.
+"""
+
 import io
+import os
+import stat
+import warnings
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from data.pictures import gif, jpeg, pixels, png, tiff, webp
+from data.pictures.exif import orientation, turn
+from data.pictures.formats import ONLY_PYTHON, UnreadableImage, format_of, only_read_here
+
+__all__ = ["MAX_PIXELS", "UnreadableImage", "decode_rgb", "only_read_here", "read_file", "read_rgb"]
+
+MAX_PIXELS = 200_000_000  # 600 MB of memory; the same in C++
+Image.MAX_IMAGE_PIXELS = None  # ours is judged before anything is decoded
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file stands in the exception
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about notes in files, such as damaged EXIF, that we do not read
 
 
-class UnreadableImage(ValueError):
-    """The file is no complete picture; the message says why."""
+def read_rgb(path, max_pixels=MAX_PIXELS):
+    """uint8 (H, W, 3) RGB of the file at `path`; see `decode_rgb`. Raises UnreadableImage, for files that cannot be read too."""
+    return decode_rgb(read_file(path), max_pixels)
 
 
-def read_rgb(path):
-    """uint8 (H, W, 3) RGB of the file at `path`; see `decode_rgb`. Raises UnreadableImage, OSError included."""
+def read_file(path):
+    """The bytes of a regular file; pipes and devices, which may have no end, are not even opened. Raises UnreadableImage."""
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise UnreadableImage(f"cannot be opened ({error.strerror})") from error
-    return decode_rgb(content)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UnreadableImage("not a regular file")
+        return Path(path).read_bytes()
+    except UnreadableImage:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise UnreadableImage(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
 
 
-def decode_rgb(content):
+def decode_rgb(content, max_pixels=MAX_PIXELS):
     """uint8 (H, W, 3) RGB of an encoded picture.
 
-    Turned as its EXIF tag says, alpha laid over white, 16 bits scaled to 8, grey and CMYK converted, animations cut to one frame.
+    Turned as its EXIF tag says (`data.pictures.exif`), alpha laid over white, 16 bits scaled to 8, grey and CMYK converted; colour
+    profiles are not looked at. Raises UnreadableImage, and nothing else, for what is no complete picture (see above) or has more
+    than `max_pixels` pixels.
     """
-    if not content:
-        raise UnreadableImage("empty file (0 bytes)")
-    if _is_plain_jpeg(content):
-        # What OpenCV cannot decode, mmcv still tries to convert to RGB; the careful way says what is wrong with it.
-        with contextlib.suppress(cv2.error):
-            return mmcv.imfrombytes(content, flag="color", channel_order="rgb", backend="cv2")
-    return _decode_carefully(content)
-
-
-def _is_plain_jpeg(content):
-    """A JPEG with its end-of-image marker: the common case, which OpenCV decodes as it should.
-
-    OpenCV fills up a truncated JPEG without a word, so one without the marker takes the careful way.
-    """
-    return content[:3] == b"\xff\xd8\xff" and b"\xff\xd9" in content[-4096:] and b"Adobe" not in content[:4096]
-
-
-def _decode_carefully(content):
-    """By Pillow, which notices truncation and knows CMYK, alpha and palettes; 16-bit and other formats by OpenCV."""
+    name = format_of(content)
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith(("I", "F")):
-                return _decode_deep(content)
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError:
-        return _decode_deep(content)
-    except Image.DecompressionBombError as error:
-        raise UnreadableImage(f"larger than 179 million pixels: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UnreadableImage(f"truncated or damaged ({error})") from error
+        return np.ascontiguousarray(turn(*READERS[name](content, max_pixels)))
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"truncated or damaged (what stands behind its first bytes is no {name})") from error
+    except MemoryError as error:
+        raise UnreadableImage("larger than the memory that is free") from error
+    except Exception as error:  # decoders raise whatever they like: struct.error, cv2.error, RuntimeError, ...
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImage(f"truncated or damaged ({reason})") from error
 
 
-def _decode_deep(content):
-    """16-bit pictures, and formats that only OpenCV knows, scaled to 8 bits."""
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise UnreadableImage("not an image")
-    if pixels.dtype == np.uint16:
-        pixels = (pixels / 257).round().astype(np.uint8)
-    elif pixels.dtype != np.uint8:
-        raise UnreadableImage(f"pixels of type {pixels.dtype}, only 8 and 16 bits are understood")
-    if pixels.ndim == 2:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    if pixels.shape[2] == 4:
-        alpha = pixels[:, :, 3:].astype(np.float32) / 255
-        pixels = (pixels[:, :, :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+# One reader for each format: (content, max_pixels) -> (uint8 RGB pixels as they lie in the file, EXIF orientation).
+
+
+def _read_jpeg(content, max_pixels):
+    header = jpeg.read_header(content)
+    _check_size(header.width, header.height, max_pixels)
+    return jpeg.decode(content, header), orientation(header.exif)
+
+
+def _read_png(content, max_pixels):
+    chunks = png.read_chunks(content)
+    header = png.read_header(chunks)
+    _check_size(header.width, header.height, max_pixels)
+    return png.decode(chunks, header), orientation(chunks.get(b"eXIf", b""))
+
+
+def _read_webp(content, max_pixels):
+    _check_size(*webp.read_size(content), max_pixels)  # Pillow makes room for the picture as it opens the file
+    return _by_pillow(content, "WEBP", max_pixels), orientation(webp.exif(content))
+
+
+def _read_tiff(content, max_pixels):
+    header = tiff.read_header(content)
+    _check_size(header.width, header.height, max_pixels)
+    return tiff.decode(content, header), header.orientation
+
+
+def _read_gif(content, max_pixels):
+    gif.check_blocks(content)
+    return _by_pillow(content, "GIF", max_pixels), 1
+
+
+def _read_bmp(content, max_pixels):
+    header_size, bits, colors = content[14:15], content[28:29], content[46:50]
+    if header_size != b"\x0c" and bits in (b"\4", b"\x08") and colors == b"\2\0\0\0":
+        # Pillow takes a palette of black and white for 1 bit a pixel; a third colour helps.
+        content = content[:46] + b"\3\0\0\0" + content[50:]
+    return _by_pillow(content, "BMP", max_pixels), 1
+
+
+def _reader(pillow_name):
+    return lambda content, max_pixels: (_by_pillow(content, pillow_name, max_pixels), 1)
+
+
+def _by_pillow(content, name, max_pixels):
+    """The first frame."""
+    with Image.open(io.BytesIO(content), formats=[name]) as image:
+        _check_size(*image.size, max_pixels)
+        image.load()
+        return pixels.of_pillow(image)
+
+
+def _check_size(width, height, max_pixels):
+    if width * height == 0:
+        raise UnreadableImage("truncated or damaged (no pixels)")
+    if width * height > max_pixels:
+        raise UnreadableImage(
+            f"{width} x {height} pixels, more than the {max_pixels / 1e6:g} million that are allowed (max_pixels)"
+        )
+
+
+READERS = {
+    "JPEG": _read_jpeg,
+    "PNG": _read_png,
+    "WebP": _read_webp,
+    "TIFF": _read_tiff,
+    "BMP": _read_bmp,
+    "GIF": _read_gif,
+    "PNM": _reader("PPM"),
+    **{name: _reader(pillow_name) for name, pillow_name in ONLY_PYTHON.items()},
+}

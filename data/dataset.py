@@ -1,38 +1,41 @@
 """The data set as training sees it: a table of pictures, their classes, and their pixels in one memory map.
 
 Every file is read once: the same pass hashes it, checks it, measures it and writes its pixels to the cache. A second run
-compares sizes and times only.
+compares sizes, dates and inodes, and hashes again only the files where they differ.
 """
 
 import hashlib
 import logging
 import os
-import shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
+import joblib
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from common.arrays import open_array, write_array
 from common.errors import UserError
-from common.files import atomic_path, write_csv, write_json, write_text
-from data.decode import UnreadableImage, decode_rgb
-from data.index import describe_changes, fingerprint, list_images
+from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json, write_text
+from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, only_read_here, read_file
+from data.index import STATE, changes_between, fingerprint, list_images
+from data.listing import indented
+from data.preprocessing import resize_square
 
 log = logging.getLogger("run")
-PADDING = 128  # grey beside pictures that keep their proportions: next to 0 once pixels are normalised
-MAX_LISTED = 20  # bad files named in the message itself; all of them are in bad_files.txt
+FACTS = ["width", "height", "sha256", "only_python"]  # what reading a file tells
+COLUMNS = ["path", "label", "width", "height", *STATE, "sha256", "only_python"]
 
 
 @dataclass(frozen=True)
 class ImageDataset:
     root: Path
     classes: tuple[str, ...]
-    table: pd.DataFrame  # path (relative, POSIX, sorted), label, width, height, bytes, mtime_ns, sha256
+    table: pd.DataFrame  # path (relative, POSIX, sorted), label, and COLUMNS' facts of each file
     fingerprint: str  # of classes, paths, labels and contents; the same on every machine
     images: np.ndarray  # memory map, uint8 (N, S, S, 3) RGB
 
@@ -51,33 +54,39 @@ class ImageDataset:
         return self.table["path"].tolist()
 
 
-def open_dataset(root, folder, size, classes=None, name="train", fit="stretch"):
+def open_dataset(root, folder, size, classes=None, name="train", fit="stretch", max_pixels=None, verify=False):
     """The pictures below `root`, each resized to `size` x `size` pixels, with index and cache kept in `folder`.
 
-    fit: see `resize_square`; each has a cache of its own, while the fingerprint, which is of the files, is the same.
+    name: `train` (data.root) or `validation` (data.val_root). fit: see `data.preprocessing.resize_square`; each has a cache of its
+    own, while the fingerprint, which is of the files, is the same. max_pixels: larger pictures are bad files (None:
+    `data.decode.MAX_PIXELS`). verify: hash every file again, whatever its size and dates say.
     Raises UserError for anything wrong with the root or the classes, and one that lists all bad files at once.
     """
-    root, folder = Path(root), Path(folder)
-    classes, table = list_images(root, classes)
+    root, folder, max_pixels = Path(root), Path(folder), max_pixels or MAX_PIXELS
+    classes, table = list_images(root, classes, key="data.root" if name == "train" else "data.val_root")
     index_path = folder / ("index.csv" if name == "train" else f"index_{name}.csv")
     cache_path = folder / "cache" / (f"{name}_{size}.npy" if fit == "stretch" else f"{name}_{size}_{fit}.npy")
-    known = _read_index(index_path)
-    changes = describe_changes(known, table) if known is not None else ""
-    if known is not None and changes:
-        log.info(f"{name}: the pictures differ from those of the last run: {changes}")
-    if known is not None and not changes and list(known["label"]) == list(table["label"]):
-        mark = fingerprint(known, classes)
-        images = _open_cache(cache_path, mark)
-        if images is not None:
-            return ImageDataset(root, classes, known, mark, images)
-    table = _decode_all(root, table, size, fit, cache_path, folder)
-    _check_duplicates(root, table)
-    mark = fingerprint(table, classes)
-    write_csv(index_path, table)
-    write_json(index_path.with_suffix(".json"), {"root": str(root), "fingerprint": mark, "classes": list(classes)})
-    write_text(cache_path.with_suffix(".fingerprint"), mark)
-    log.info(f"{name}: {len(table)} pictures, {len(classes)} classes, cached at {size} px in {cache_path}")
-    return ImageDataset(root, classes, table, mark, np.load(cache_path, mmap_mode="r"))
+    with _alone(index_path):
+        before = _read_index(index_path)
+        known = _recognise(root, before, table, name, verify) if before is not None else None
+        if known is not None and (known["width"] * known["height"] > max_pixels).any():
+            known = None
+        images = open_array(cache_path, fingerprint(known, classes)) if known is not None else None
+        if images is None:
+            known, images = _decode_all(root, table, size, fit, max_pixels, cache_path, folder, classes)
+            _check_duplicates(root, known)
+            log.info(f"{name}: {len(known)} pictures, {len(classes)} classes, cached at {size} px in {cache_path}")
+        if known is not before:
+            _write_index(index_path, root, known, classes)
+    _tell_what_only_python_reads(root, known)
+    return ImageDataset(root, classes, known, fingerprint(known, classes), images)
+
+
+def _alone(index_path):
+    """Processes that want the same pictures at once, such as folds given out to a scheduler, wait for the one that decodes them."""
+    make_folder(index_path.parent)
+    may_write = os.access(index_path.parent, os.W_OK)  # else it holds what another user made, to be read only
+    return exclusive(index_path) if may_write else nullcontext()
 
 
 def shared_contents(train, other):
@@ -86,73 +95,103 @@ def shared_contents(train, other):
     return [(by_content[c], path) for c, path in zip(other.table["sha256"], other.table["path"], strict=True) if c in by_content]
 
 
-def resize_square(pixels, size, fit="stretch"):
-    """uint8 (H, W, 3) -> (size, size, 3), the whole picture.
-
-    fit: `stretch` gives up its proportions, `pad` keeps them and fills the shorter side up with grey, alike on both sides.
-    """
-    longer = max(pixels.shape[:2])
-    interpolation = cv2.INTER_AREA if size < longer else cv2.INTER_LINEAR
-    if fit == "stretch":
-        return cv2.resize(pixels, (size, size), interpolation=interpolation)
-    height, width = (max(1, (2 * side * size + longer) // (2 * longer)) for side in pixels.shape[:2])  # rounded, as in C++
-    top, left = (size - height) // 2, (size - width) // 2
-    square = np.full((size, size, 3), PADDING, np.uint8)
-    square[top : top + height, left : left + width] = cv2.resize(pixels, (width, height), interpolation=interpolation)
-    return square
-
-
 def _read_index(path):
-    """The index table of an earlier run, or None."""
+    """The index table of an earlier run; None if there is none, or it is not what was written."""
     try:
-        return pd.read_csv(path, dtype={"path": str, "label": str, "sha256": str}, keep_default_na=False, na_values={})
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def _open_cache(path, mark):
-    """The memory map at `path` if it holds the pictures with the fingerprint `mark`, else None."""
-    note = path.with_suffix(".fingerprint")
-    if path.is_file() and note.is_file() and note.read_text() == mark:
-        return np.load(path, mmap_mode="r")
+        table = read_csv(path, texts=("path", "label", "sha256", "only_python"))
+        if read_json(path.with_suffix(".json")).get("sha256") == sha256(path):
+            return table
+    except UserError:
+        pass
+    if path.exists():
+        log.warning(f"{path}: damaged, so all pictures are read again")
     return None
 
 
-def _decode_all(root, table, size, fit, cache_path, folder):
-    """`table` with width, height and sha256 added; the pixels go to `cache_path`. All bad files end in one UserError."""
-    _check_disk_space(cache_path, len(table) * size * size * 3)
-    cache_path.with_suffix(".fingerprint").unlink(missing_ok=True)
-    facts, bad = [None] * len(table), []
-    with atomic_path(cache_path) as temporary:
-        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(table), size, size, 3))
+def _write_index(path, root, table, classes):
+    write_csv(path, table)
+    record = {"root": str(root), "fingerprint": fingerprint(table, classes), "classes": list(classes), "sha256": sha256(path)}
+    write_json(path.with_suffix(".json"), record)
 
-        def work(i):
-            content = (root / table["path"][i]).read_bytes()
-            image = decode_rgb(content)
-            pixels[i] = resize_square(image, size, fit)
-            return image.shape[1], image.shape[0], hashlib.sha256(content).hexdigest()
 
-        for i, job in _in_threads(work, len(table)):
-            try:
-                facts[i] = job.result()
-            except UnreadableImage as error:
-                bad.append((table["path"][i], str(error)))
-            except OSError as error:
-                bad.append((table["path"][i], f"cannot be opened ({error.strerror or error})"))
-        pixels.flush()
+def _recognise(root, known, table, name, verify):
+    """`table` with the facts of `known`, the last run's, if every file holds what it did; else None, and what differs is said."""
+    changes = changes_between(known, table)
+    touched = changes.pop("touched")
+    if not any(changes.values()):
+        suspects = table["path"].tolist() if verify else touched
+        before = dict(zip(known["path"], known["sha256"], strict=True))
+        changes["changed"] = [path for path, digest in _digests(root, suspects) if digest != before[path]]
+        touched = [path for path in touched if path not in set(changes["changed"])]
+    changes["with another date or inode"] = touched
+    said = ", ".join(f"{len(paths)} {what} (such as {paths[0]!r})" for what, paths in changes.items() if paths)
+    if any(changes[what] for what in ("added", "removed", "changed")):
+        log.info(f"{name}: the pictures differ from those of the last run: {said}")
+        return None
+    if not said:
+        return known
+    log.info(f"{name}: {said}, of the same content as in the last run")
+    return table.merge(known[["path", *FACTS]], on="path", validate="one_to_one")[COLUMNS]
+
+
+def _digests(root, paths):
+    """[(path, SHA-256 or None where it cannot be read)]"""
+
+    def work(i):
+        return hashlib.sha256(read_file(root / paths[i])).hexdigest()
+
+    return [(paths[i], None if job.exception() else job.result()) for i, job in _in_threads(work, len(paths), "comparing")]
+
+
+def _decode_all(root, table, size, fit, max_pixels, cache_path, folder, classes):
+    """(`table` with width, height and sha256 added, pixels), these at `cache_path` too. All bad files end in one UserError."""
+    complete = table
+
+    def fill(pixels):
+        nonlocal complete
+        facts, bad = _read_pictures(root, table["path"], pixels, fit, max_pixels)
         if bad:
             raise _bad_files_error(root, folder, bad)
-    width, height, digests = zip(*facts, strict=True)
-    return table.assign(width=width, height=height, sha256=digests)[
-        ["path", "label", "width", "height", "bytes", "mtime_ns", "sha256"]
-    ]
+        complete = table.assign(**dict(zip(FACTS, zip(*facts, strict=True), strict=True)))[COLUMNS]
+        return fingerprint(complete, classes)
+
+    images = write_array(cache_path, np.uint8, (len(table), size, size, 3), fill)
+    return complete, images
 
 
-def _in_threads(work, num):
+def _read_pictures(root, paths, pixels, fit, max_pixels):
+    """Fill `pixels` (N, S, S, 3); returns ([values of FACTS], [(path, reason)] of the bad files)."""
+    facts, bad = [None] * len(paths), []
+
+    def work(i):
+        content = read_file(root / paths[i])
+        image = decode_rgb(content, max_pixels)
+        pixels[i] = resize_square(image, pixels.shape[1], fit)
+        return image.shape[1], image.shape[0], hashlib.sha256(content).hexdigest(), only_read_here(content) or ""
+
+    for i, job in _in_threads(work, len(paths), "decoding"):
+        try:
+            facts[i] = job.result()
+        except UnreadableImage as error:
+            bad.append((paths[i], str(error)))
+    return facts, bad
+
+
+def _tell_what_only_python_reads(root, table):
+    foreign = table[table["only_python"] != ""]
+    if len(foreign):
+        example = f"{foreign['path'].iloc[0]!r}, {foreign['only_python'].iloc[0]}"
+        log.warning(
+            f"{root}: {len(foreign)} pictures are of a format that the C++ program and library cannot read (such as {example}). "
+            "Where those are to answer, convert such pictures to JPEG or PNG."
+        )
+
+
+def _in_threads(work, num, title):
     """(i, finished future) for i in 0..num-1 in order, on all cores (OpenCV releases the interpreter lock), few in flight."""
-    workers = os.cpu_count() or 1
+    workers = joblib.cpu_count()  # what affinity and a container leave of the machine
     with ThreadPoolExecutor(workers) as pool:
-        pending, numbers = deque(), iter(tqdm(range(num), desc="decoding", leave=False, disable=None))
+        pending, numbers = deque(), iter(tqdm(range(num), desc=title, leave=False, disable=None))
         for i in numbers:
             pending.append((i, pool.submit(work, i)))
             if len(pending) >= 8 * workers:
@@ -163,22 +202,10 @@ def _in_threads(work, num):
 def _bad_files_error(root, folder, bad):
     report = folder / "bad_files.txt"
     write_text(report, "".join(f"{path!r}: {reason}\n" for path, reason in bad))
-    lines = "\n".join(f"    {path!r}: {reason}" for path, reason in bad[:MAX_LISTED])
-    more = f"\n    ... and {len(bad) - MAX_LISTED} more" if len(bad) > MAX_LISTED else ""
+    lines = indented(f"{path!r}: {reason}" for path, reason in bad)
     return UserError(
-        f"{root}: {len(bad)} files cannot be used:\n{lines}{more}\n"
-        f"Repair or remove them (all are listed in {report}), then run again."
+        f"{root}: {len(bad)} files cannot be used:\n{lines}\nRepair or remove them (all are listed in {report}), then run again."
     )
-
-
-def _check_disk_space(path, needed):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise UserError(
-            f"{path.parent}: the pixel cache needs {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free. "
-            "Free some space, choose another disk (work_dir=...) or a smaller image_size."
-        )
 
 
 def _check_duplicates(root, table):
@@ -186,7 +213,7 @@ def _check_duplicates(root, table):
     groups = [group for _, group in table.groupby("sha256") if len(group) > 1]
     clashes = [group for group in groups if group["label"].nunique() > 1]
     if clashes:
-        lines = "\n".join("    " + " = ".join(map(repr, group["path"])) for group in clashes[:MAX_LISTED])
+        lines = indented(" = ".join(map(repr, group["path"])) for group in clashes)
         raise UserError(
             f"{root}: {len(clashes)} pictures lie in more than one class:\n{lines}\nKeep each in the class it belongs to."
         )

@@ -3,18 +3,28 @@
 import numpy as np
 import torch
 
-from common.files import atomic_path
+from common.arrays import open_array, write_array
+from data.batches import in_chunks
 
 
-def cached_features(path, compute, shape):
-    """The float32 array (V, N, C) at `path`, read piece by piece; first written by `compute(view) -> (N, C)` if missing."""
-    if not path.is_file():
-        with atomic_path(path) as temporary:
-            features = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-            for view in range(shape[0]):
-                features[view] = compute(view)
-            features.flush()
-    return np.load(path, mmap_mode="r")
+def open_features(path, shape, mark):
+    """The float32 array `shape` = (V, N, C) at `path`, read piece by piece; None unless it is there, whole, and of `mark`.
+
+    mark: text that says what the features are of (pictures and backbone).
+    """
+    features = open_array(path, mark)
+    return None if features is None or features.shape != shape else features
+
+
+def write_features(path, compute, shape, mark):
+    """Write the array that `open_features` reads, view after view: `compute(view) -> (N, C)`; returns it."""
+
+    def fill(features):
+        for view in range(shape[0]):
+            features[view] = compute(view)
+        return mark
+
+    return write_array(path, np.float32, shape, fill)
 
 
 class FeatureBatches:
@@ -26,14 +36,14 @@ class FeatureBatches:
         self.seconds_waited = 0.0
 
     def __len__(self):
-        return -(-len(self.sampler) // self.batch_size)
+        return len(in_chunks(np.arange(len(self.sampler)), self.batch_size))
 
     def epoch(self, epoch):
         """Yields (features (B, C) float32, target_probs (B, K)) on `device`."""
         order = self.rows[self.sampler.indices(epoch)]
         views = np.random.default_rng([self.seed, epoch]).integers(len(self.features), size=len(order))
-        for start in range(0, len(order), self.batch_size):
-            rows, view = order[start : start + self.batch_size], views[start : start + self.batch_size]
+        for chunk in in_chunks(np.arange(len(order)), self.batch_size):
+            rows, view = order[chunk], views[chunk]
             yield (
                 torch.from_numpy(self.features[view, rows]).to(self.device),
                 self.targets[torch.from_numpy(rows)].to(self.device),

@@ -11,8 +11,6 @@ def assign_folds(table, num_folds, seed):
 
     Raises UserError when a class has fewer different pictures than there are folds.
     """
-    if num_folds < 2:
-        raise UserError(f"num_folds={num_folds}: there must be at least 2 folds.")
     distinct = table.drop_duplicates("sha256")
     counts = distinct["label"].value_counts()
     small = counts[counts < num_folds]

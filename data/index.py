@@ -4,124 +4,202 @@ import difflib
 import hashlib
 import logging
 import os
+import shlex
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
 
 from common.errors import UserError
+from data.listing import SYSTEM_FILES, SYSTEM_FOLDERS, Listing, indented, is_system, is_text
 
 log = logging.getLogger("run")
 
-TEXT_SUFFIXES = {
-    ".txt",
-    ".md",
-    ".csv",
-    ".tsv",
-    ".json",
-    ".xml",
-    ".yaml",
-    ".yml",
-    ".html",
-}  # notes and annotations among pictures
-JUNK = {"thumbs.db", "desktop.ini"}
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+MODEL_SUFFIXES = {".pth", ".pt", ".ckpt", ".h5", ".keras", ".onnx", ".safetensors", ".pkl", ".pdparams"}
+STATE = ["bytes", "mtime_ns", "ctime_ns", "inode"]  # what tells whether a file is still the one that was read
+WITHOUT_IT = "With none to spare for that, leave {} out: a fold of data.root is then held out."
 
 
-def list_images(root, classes=None):
-    """(classes, table path, label, bytes, mtime_ns) of the files below the class folders of `root`, sorted by path.
+def list_images(root, classes=None, key="data.root"):
+    """(classes, table path, label, bytes, mtime_ns, ctime_ns, inode) of the files in the class folders of `root`, sorted by path.
 
-    classes: the class folders in the order wanted; None: the folder names, sorted. Hidden files are not looked at; text files are
-    left out with a warning; all other files are taken for pictures, and decoding judges them. Raises UserError for
-    a missing root, one without class folders, other folders than `classes`, and empty classes.
+    classes: the class folders in the order wanted; None: the folder names, sorted. key: the option that named `root`. Hidden and
+    system files and folders and text files are left out, which is said; all other files are taken for pictures, and decoding judges
+    them. Raises UserError for a missing root, one without class folders, one that holds the parts of a data set, other folders
+    than `classes`, empty classes, folders that may not be read and names that cannot be written down.
     """
-    root = Path(root)
-    classes = _class_folders(root, classes)
-    rows, texts = [], []
+    root, listing, rows = Path(root), Listing(), []
+    _refuse_odd_names(root, [os.fspath(root)])
+    found = _class_folders(root, listing, key)
+    _refuse_parts(root, [name for name in found if name not in (classes or ())], key)
+    _refuse_odd_class_names(root, found)
+    classes = tuple(found if classes is None else classes)
+    _refuse_other_classes(root, classes, found, key)
     for label in classes:
-        files = list(_files_below(root / label))
-        texts += [file for file in files if _is_text(file)]
-        for file in files:
-            if not _is_text(file):
-                rows.append((file.relative_to(root).as_posix(), label, *_size_and_time(file)))
-    if texts:
-        log.warning(f"{root}: {len(texts)} text files among the pictures are left out (such as {texts[0].relative_to(root)})")
-    table = pd.DataFrame(rows, columns=["path", "label", "bytes", "mtime_ns"])
-    empty = [label for label in classes if label not in set(table["label"])]
-    if empty:
-        raise UserError(
-            f"{root}: no pictures in the class folder{'s' * (len(empty) > 1)} {', '.join(empty)}. Add some or remove the folder."
-        )
+        first = len(listing.files)
+        listing.add_below(root / label)
+        rows += [(file.relative_to(root).as_posix(), label, *_state(file)) for file in listing.files[first:]]
+    listing.refuse_unreadable(root)
+    _refuse_odd_names(root, [path for path, *_ in rows])
+    listing.tell_left_out(root)
+    table = pd.DataFrame(rows, columns=["path", "label", *STATE])
+    _refuse_empty_classes(root, classes, table, key)
     # Sorting by bytes is the same whatever the machine's language settings.
     return classes, table.sort_values("path", key=lambda column: column.map(os.fsencode), ignore_index=True)
 
 
+def picture_files(folder):
+    """The files at any depth below `folder` that may be pictures, as `list_images` takes them, sorted as C++ sorts paths.
+
+    Raises UserError, which names them all, if folders may not be read.
+    """
+    listing = Listing()
+    listing.add_below(folder)
+    listing.refuse_unreadable(folder)
+    return sorted(listing.files, key=lambda file: [os.fsencode(part) for part in file.parts])
+
+
 def fingerprint(table, classes):
     """SHA-256 over classes, paths, labels and contents: the same on every machine, another when anything changed."""
-    digest = hashlib.sha256("\0".join(classes).encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256("\0".join(classes).encode())
     for path, label, content in zip(table["path"], table["label"], table["sha256"], strict=True):
-        digest.update(f"\n{path}\0{label}\0{content}".encode("utf-8", "surrogateescape"))
+        digest.update(f"\n{path}\0{label}\0{content}".encode())
     return digest.hexdigest()
 
 
-def describe_changes(before, now):
-    """'2 added, 1 changed (such as ...)' between two index tables; '' if they list the same files in the same state.
+def changes_between(before, now):
+    """{'added': paths, 'removed': ..., 'changed': ..., 'touched': ...} between two index tables, as far as sizes and dates tell.
 
-    Files of the same size with another date, such as those of a fresh copy, may hold what they did: only reading tells.
+    touched: of the same size, but with another date or inode, such as those of a fresh copy or two that were exchanged: they may
+    hold what they did, and only reading them tells.
     """
-    old, new = (dict(zip(t["path"], zip(t["bytes"], t["mtime_ns"], strict=True), strict=True)) for t in (before, now))
-    touched = sorted(path for path in new.keys() & old.keys() if new[path] != old[path])
-    changes = {
+    old, new = (dict(zip(t["path"], t[STATE].itertuples(index=False, name=None), strict=True)) for t in (before, now))
+    differ = sorted(path for path in new.keys() & old.keys() if new[path] != old[path])
+    return {
         "added": sorted(new.keys() - old.keys()),
         "removed": sorted(old.keys() - new.keys()),
-        "changed": [path for path in touched if new[path][0] != old[path][0]],
-        "with another date": [path for path in touched if new[path][0] == old[path][0]],
+        "changed": [path for path in differ if new[path][0] != old[path][0]],
+        "touched": [path for path in differ if new[path][0] == old[path][0]],
     }
-    return ", ".join(f"{len(paths)} {what} (such as {paths[0]!r})" for what, paths in changes.items() if paths)
 
 
-def _class_folders(root, wanted):
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "no such folder"
-        raise UserError(f"{root}: {what}. data.root must be a folder with one folder of pictures for each class.")
-    found = sorted((p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=os.fsencode)
+# Class folders
+
+
+def _class_folders(root, listing, key):
+    """The names of the folders in `root` that may be classes, sorted by bytes. Hidden and system ones are added to `listing`."""
+    wanted = f"{key} must be a folder with one folder of pictures for each class."
+    try:
+        with os.scandir(root) as entries:
+            is_folder = {entry.name: entry.is_dir() for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name))}
+    except NotADirectoryError as error:
+        raise UserError(f"{root}: is a file, or lies below one. {wanted}") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{root}: no such folder. {wanted}") from error
+    except OSError as error:
+        raise UserError(
+            f"{root}: this folder may not be read ({error.strerror}). Allow it to this user (chmod -R u+rX, chown). {wanted}"
+        ) from error
+    listing.left_out += [root / name for name in is_folder if is_folder[name] and is_system(name, SYSTEM_FOLDERS)]
+    found = [name for name in is_folder if is_folder[name] and not is_system(name, SYSTEM_FOLDERS)]
     if not found:
         raise UserError(
             f"{root}: no class folders in it. Put the pictures of each class into a folder of its own: {root}/<class>/*.jpg"
         )
-    if wanted is None:
-        wanted = tuple(found)
-    for name in sorted(set(wanted) ^ set(found)):
-        near = difflib.get_close_matches(name, set(wanted) ^ {name} if name in found else found, n=1)
-        hint = f" (near: {near[0]})" if near else ""
-        if name in found:
-            raise UserError(
-                f"{root}: the folder '{name}' is not among the classes {', '.join(wanted)}{hint}. "
-                "Move it, or add it to data.classes."
-            )
-        raise UserError(f"{root}: the class '{name}' has no folder{hint}. There are: {', '.join(found)}. Correct data.classes.")
+    strays = [name for name in is_folder if not is_folder[name] and not is_system(name, SYSTEM_FILES) and not is_text(name)]
+    if strays:
+        log.warning(f"{root}: {len(strays)} files beside the class folders are of no class and left out (such as {strays[0]!r})")
+    return found
+
+
+def _refuse_parts(root, found, key):
+    """Refuse a root whose folders are the parts train, val and test of a data set, with the options that name them."""
+    parts = {PARTS[name.lower()]: name for name in found if name.lower() in PARTS and _has_folders(root / name)}
+    if not parts or (len(parts) == 1 and len(found) > 1):
+        return
+    order = ("train", "val", "test") if key == "data.root" else ("val", "test", "train")
+    names = [parts[part] for part in order if part in parts]
+    options = zip(("data.root", "data.val_root") if key == "data.root" else (key,), names, strict=False)
+    raise UserError(
+        f"{root}: holds the parts of a data set ({', '.join(names)}), each with folders in it, not the folders of classes. "
+        f"Name the parts: {' '.join(shlex.quote(f'{option}={root / name}') for option, name in options)}\n"
+        "If they are classes nevertheless, list all classes in data.classes."
+    )
+
+
+def _has_folders(folder):
+    try:
+        return any(Path(folder, name).is_dir() and not is_system(name, SYSTEM_FOLDERS) for name in os.listdir(folder))
+    except OSError:  # told later, with all others that may not be read
+        return False
+
+
+def _refuse_other_classes(root, wanted, found, key):
+    extra, missing = [name for name in found if name not in wanted], [name for name in wanted if name not in found]
+    lines = [f"the folder '{name}' is not among the classes{_near(name, wanted)}" for name in extra]
+    lines += [f"the class '{name}' has no folder{_near(name, found)}" for name in missing]
+    if lines and key == "data.root":
+        way_out = f"There are: {', '.join(found)}. Rename or move folders, or correct data.classes."
+    elif lines:
+        way_out = f"{key} must have pictures of every class of data.root, and of no other. {WITHOUT_IT.format(key)}"
+    if lines:
+        raise UserError(f"{root}: its folders are not the classes {', '.join(wanted)}:\n{indented(lines)}\n{way_out}")
     if len(wanted) < 2:
         raise UserError(f"{root}: only one class ('{wanted[0]}'). A classifier needs at least two class folders.")
-    return tuple(wanted)
 
 
-def picture_files(folder):
-    """The files at any depth below `folder` that may be pictures: all visible ones but text files, sorted within each folder."""
-    return (file for file in _files_below(folder) if not _is_text(file))
+def _near(name, others):
+    close = difflib.get_close_matches(name, others, n=1)
+    return f" (near: {close[0]})" if close else ""
 
 
-def _is_text(file):
-    return file.suffix.lower() in TEXT_SUFFIXES
+def _refuse_empty_classes(root, classes, table, key):
+    suffixes = {label: {Path(path).suffix.lower() for path in part["path"]} for label, part in table.groupby("label")}
+    empty = [label for label in classes if label not in suffixes]
+    if empty:
+        way_out = "Add some or remove the folder." if key == "data.root" else f"Add some. {WITHOUT_IT.format(key)}"
+        raise UserError(f"{root}: no pictures in the class folder{'s' * (len(empty) > 1)} {', '.join(empty)}. {way_out}")
+    models = [label for label in classes if suffixes[label] <= MODEL_SUFFIXES]
+    if models:
+        raise UserError(f"{root}: checkpoints of models, no pictures, in {', '.join(models)}. Move what is no class elsewhere.")
 
 
-def _files_below(folder):
-    """Visible files at any depth, links to folders followed; broken links count as files, so that they are reported."""
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place, name) for name in sorted(names) if not name.startswith(".") and name.lower() not in JUNK)
+# Names
 
 
-def _size_and_time(file):
+def _refuse_odd_class_names(root, names):
+    """Refuse names that cannot stand in labels.txt, UTF-8 with a class a line."""
+    breaking = ("Cc", "Cs", "Zl", "Zp")  # control characters and line breaks, bytes that are not UTF-8, U+2028, U+2029
+    odd = [name for name in names if not name.strip() or any(unicodedata.category(letter) in breaking for letter in name)]
+    if odd:
+        raise UserError(
+            f"{root}: {len(odd)} class folders have line breaks, control characters or bytes that are not UTF-8 in their names, or "
+            f"nothing but blanks:\n{indented(map(repr, odd))}\nRename them: class names stand in labels.txt, one a line."
+        )
+
+
+def _refuse_odd_names(root, paths):
+    odd = [path for path in paths if not _is_utf8(path)]
+    if odd:
+        raise UserError(
+            f"{os.fspath(root)!r}: {len(odd)} names are not UTF-8, perhaps from a zip file of another system:\n"
+            f"{indented(map(repr, odd))}\nRename them, for instance all at once: convmv -r -f gbk -t utf8 --notest FOLDER"
+        )
+
+
+def _is_utf8(text):
+    """Whether Python did not have to stand in for bytes of a name (surrogateescape)."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _state(file):
     try:
         status = file.stat()
     except OSError:  # a broken link: decoding will say so, with all other bad files
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+        return 0, 0, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError
-from common.files import read_json, write_csv, write_json
+from common.files import read_csv, read_json, write_csv, write_json
 
 
 def one_hot(labels, num_classes):
@@ -21,8 +21,6 @@ def smooth(target_probs, smoothing):
 
 def blend_targets(hard_targets, teacher_probs, weight):
     """(1 - weight) * hard + weight * teacher, all (N, K): the recipe's 2:8 mixing at weight 0.2."""
-    if not 0 <= weight <= 1:
-        raise UserError(f"teacher_weight={weight}: takes a share from 0 to 1.")
     return ((1 - weight) * hard_targets + weight * teacher_probs).astype(np.float32)
 
 
@@ -31,8 +29,8 @@ def harden(probs):
     return one_hot(probs.argmax(1), probs.shape[1])
 
 
-def write_oof(path, dataset, folds, probs, rows=None):
-    """Write a table path, label, fold, p_<class>... and beside it, as .json, the classes and the data's fingerprint.
+def write_oof(path, dataset, folds, probs, rows=None, **made_with):
+    """Write a table path, label, fold, p_<class>... and beside it, as .json, the classes, the data's fingerprint and `made_with`.
 
     folds: int (N,) for the whole data set. rows: the images that `probs` (len(rows), K) belongs to; None: all of them.
     """
@@ -40,7 +38,13 @@ def write_oof(path, dataset, folds, probs, rows=None):
     columns = {f"p_{name}": probs[:, k] for k, name in enumerate(dataset.classes)}
     part = dataset.table.iloc[rows].reset_index(drop=True)
     table = pd.DataFrame({"path": part["path"], "label": part["label"], "fold": folds[rows], **columns})
-    write_json(Path(path).with_suffix(".json"), {"fingerprint": dataset.fingerprint, "classes": list(dataset.classes)})
+    _write_table(path, table, {"fingerprint": dataset.fingerprint, "classes": list(dataset.classes), **made_with})
+
+
+def _write_table(path, table, note):
+    """`table` with its note beside it. A kill in between leaves no table, never one with the note of another."""
+    path.unlink(missing_ok=True)
+    write_json(path.with_suffix(".json"), note)
     write_csv(path, table)
 
 
@@ -59,18 +63,21 @@ def merge_oof(parts, path, dataset):
     notes = {str(read_json(part.with_suffix(".json"))) for part in parts}
     if len(notes) > 1:
         raise UserError(
-            f"{path.parent}: the folds were trained on different data sets. Delete the older ones and train them again."
+            f"{path.parent}: the folds were trained on different data sets or with different settings (the .json beside each "
+            "oof.csv). Delete the older ones and train them again."
         )
-    write_json(path.with_suffix(".json"), read_json(parts[0].with_suffix(".json")))
-    write_csv(path, table)
+    _write_table(path, table, read_json(parts[0].with_suffix(".json")))
     return read_oof(path, dataset)
 
 
+def is_of(path, dataset):
+    """Is there a table at `path`, written for just these pictures?"""
+    note = Path(path).with_suffix(".json")
+    return Path(path).is_file() and note.is_file() and read_json(note).get("fingerprint") == dataset.fingerprint
+
+
 def _read_table(path):
-    try:
-        return pd.read_csv(path, dtype={"path": str, "label": str}, keep_default_na=False, na_values={})
-    except ValueError as error:
-        raise UserError(f"{path}: cannot be read as CSV: {error}") from error
+    return read_csv(path, texts=("path", "label"))
 
 
 def read_oof(path, dataset):

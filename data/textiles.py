@@ -8,17 +8,16 @@ validation part is balanced and clean. The same arguments give the same bytes, i
 """
 
 import argparse
-import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
+import joblib
 import numpy as np
 import pandas as pd
 
 from common.errors import UserError
-from common.files import read_json, write_csv, write_json
+from common.files import exclusive, read_json, staged_folder, write_csv, write_json
 
 VERSION = 1  # of the drawings; another number draws an existing folder again
 
@@ -45,23 +44,39 @@ def write_textiles(root, *, num_train=700, num_val=210, size=96, wrong_labels=0.
     wanted = {
         "version": VERSION, "num_train": num_train, "num_val": num_val, "size": size, "wrong_labels": wrong_labels, "seed": seed,
     }  # fmt: skip
-    if root.exists() and any(root.iterdir()):
-        note = root / "textiles.json"
-        if not note.is_file():
-            raise UserError(f"{root}: holds something else than drawn textiles. Choose an empty or new folder for them.")
-        if read_json(note) == wanted:
-            return
-    staging = root.with_name(f".{root.name}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
-    jobs = _plan("train", _imbalanced_counts(num_train), wrong_labels, seed) + _plan("validation", _even_counts(num_val), 0, seed)
+    if _holds(root, wanted):
+        return
+    with exclusive(root):  # several processes may want the same pictures at once: one draws, the others find them
+        if not _holds(root, wanted):
+            with staged_folder(root) as folder:
+                _draw_all(folder, wanted)
+
+
+def _holds(root, wanted):
+    """Whether `root` has the pictures drawn with the arguments `wanted`; UserError for a folder of something else."""
+    if not root.is_dir() or not any(root.iterdir()):
+        return False
+    note = root / "textiles.json"
+    if not note.is_file():
+        raise UserError(f"{root}: holds something else than drawn textiles. Choose an empty or new folder for them.")
+    if read_json(note) != wanted:
+        drawn = ", ".join(f"{key}={value}" for key, value in read_json(note).items())
+        raise UserError(
+            f"{root}: holds pictures that were drawn otherwise ({drawn}). Name another folder (data.root), or delete this one."
+        )
+    return True
+
+
+def _draw_all(folder, wanted):
+    size, seed = wanted["size"], wanted["seed"]
+    jobs = _plan("train", _imbalanced_counts(wanted["num_train"]), wanted["wrong_labels"], seed)
+    jobs += _plan("validation", _even_counts(wanted["num_val"]), 0, seed)
     for path, _, _ in jobs:
-        (staging / path).parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda job: _draw_file(staging / job[0], job[2], size, seed), jobs))
-    write_csv(staging / "truth.csv", pd.DataFrame(jobs, columns=["path", "label", "true_label"]))
-    write_json(staging / "textiles.json", wanted)
-    shutil.rmtree(root, ignore_errors=True)
-    staging.rename(root)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        list(pool.map(lambda job: _draw_file(folder / job[0], job[2], size, seed), jobs))
+    write_csv(folder / "truth.csv", pd.DataFrame(jobs, columns=["path", "label", "true_label"]))
+    write_json(folder / "textiles.json", wanted)
 
 
 def _imbalanced_counts(total):

@@ -5,24 +5,28 @@ import os
 import numpy as np
 
 from common.errors import UserError
+from data.augment import batched_pipeline
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version on import
 import albumentations as A
 
+CROPS = {"center": A.CenterCrop, "random": A.RandomCrop}  # by the names of data/crops.py
 
-def _teacher(size):
+
+def _flip():
+    return [A.HorizontalFlip(p=0.5)]
+
+
+def _flip_move_colour():
     return [
-        A.HorizontalFlip(p=0.5),
+        *_flip(),
         A.Affine(scale=(0.85, 1.15), translate_percent=(-0.15, 0.15), border_mode=4, p=0.5),
         A.HueSaturationValue(hue_shift_limit=20, sat_shift_limit=30, val_shift_limit=20, p=0.33),
     ]
 
 
-def _student(size):
-    return [A.RandomCrop(size, size), A.HorizontalFlip(p=0.5)]
-
-
-PIPELINES = {"none": lambda size: [A.CenterCrop(size, size)], "teacher": _teacher, "student": _student}
+# name -> what comes after the crop, which is that of the batched twin of the same name
+PIPELINES = {"none": list, "teacher": _flip_move_colour, "student": _flip}
 
 
 class AlbumentationsPipeline:
@@ -31,7 +35,8 @@ class AlbumentationsPipeline:
     def __init__(self, name, size):
         if name not in PIPELINES:
             raise UserError(f"augmentation '{name}' has no Albumentations form. Known: {', '.join(PIPELINES)}.")
-        self.pipeline = A.Compose(PIPELINES[name](size))
+        crop, _ = batched_pipeline(name)
+        self.pipeline = A.Compose([CROPS[crop](size, size), *PIPELINES[name]()])
 
     def __call__(self, images, rng):
         self.pipeline.set_random_seed(int(rng.integers(2**31)))

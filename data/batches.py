@@ -10,41 +10,34 @@ import time
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from data.augment import PIPELINES, batched_pipeline
-from data.crops import CROPS, center_crop
+from data.crops import center_crop
 from data.mixing import no_mixing
+from data.views import to_device
 
 
 class TrainBatches:
     """Iterate with `epoch(n)`: yields (images (B, 3, H, W) float32 channels_last, target_probs (B, K) float32) on `device`."""
 
     def __init__(
-        self, images, targets, sampler, *, rows, batch_size, size, mean, std, augmentation, backend="auto", mixing=no_mixing,
-        size_at=None, seed=0, rank=0, device="cpu",
+        self, images, targets, sampler, *, rows, batch_size, view, mixing=no_mixing, seed=0, rank=0, device="cpu"
     ):  # fmt: skip
-        """size: of the part that is cut out. size_at: epoch -> size of the images that come of it; None: `size` throughout."""
-        self.images, self.targets, self.sampler, self.rows = images, torch.from_numpy(targets), sampler, np.asarray(rows)
-        self.batch_size, self.size, self.seed, self.rank = batch_size, size, seed, rank
-        self.mixing, self.device, self.size_at = mixing, torch.device(device), size_at or (lambda epoch: size)
-        self.normalise = Normalise(mean, std)
-        self.pipeline = None
-        if backend == "albumentations" or (backend == "auto" and augmentation not in PIPELINES):
-            from data.albumentations_pipelines import AlbumentationsPipeline  # a second to import, and seldom needed
+        """images: uint8 (N, R, R, 3); targets: float32 (N, K). rows: numbers of the images that `sampler` draws from.
 
-            self.pipeline = AlbumentationsPipeline(augmentation, size)
-        else:
-            self.crop, self.operations = batched_pipeline(augmentation)
+        view: a `data.views.TrainView`.
+        """
+        self.images, self.targets, self.sampler, self.rows = images, torch.from_numpy(targets), sampler, np.asarray(rows)
+        self.batch_size, self.view, self.mixing = batch_size, view, mixing
+        self.seed, self.rank, self.device = seed, rank, torch.device(device)
         self.seconds_waited = 0.0
 
     def __len__(self):
-        return len(_split(np.arange(len(self.sampler)), self.batch_size))
+        return len(in_chunks(np.arange(len(self.sampler)), self.batch_size))
 
     def epoch(self, epoch):
         """All batches of epoch number `epoch`, prepared one ahead in a thread; `seconds_waited` counts the time without one."""
         order = self.rows[self.sampler.indices(epoch)]
-        chunks = _split(order, self.batch_size)
+        chunks = in_chunks(order, self.batch_size)
         prepared = _ahead((self._batch(rows, epoch, i) for i, rows in enumerate(chunks)), depth=2)
         self.seconds_waited = 0.0
         while True:
@@ -57,27 +50,17 @@ class TrainBatches:
 
     def _batch(self, rows, epoch, number):
         rng = np.random.default_rng([self.seed, epoch, number, self.rank])
-        size = self.size_at(epoch)
-        if self.pipeline:
-            pixels, operations = self.pipeline(self.images[rows], rng), ()
-        else:
-            # A zoom resizes anyway; the other crops keep their size, so that they show as much of a picture at any size.
-            pixels = CROPS[self.crop](self.images, rows, size if self.crop == "zoom" else self.size, rng)
-            operations = self.operations
-        images = _to_device(pixels, self.device)
-        for operation in operations:
-            images = operation(images, rng)
-        images = _resized(images, size)
+        images = self.view(self.images, rows, epoch, rng, self.device)
         targets = self.targets[torch.from_numpy(rows)].to(self.device, non_blocking=True)
-        return self.mixing(self.normalise(images), targets, rng)
+        return self.mixing(images, targets, rng)
 
 
 class EvalBatches:
     """Iterate: normalised, centre-cropped images (B, 3, H, W) of `rows`, in that order, without targets."""
 
-    def __init__(self, images, rows, *, batch_size, size, mean, std, device="cpu"):
-        self.images, self.rows, self.batch_size, self.size = images, np.asarray(rows), batch_size, size
-        self.normalise, self.device = Normalise(mean, std), torch.device(device)
+    def __init__(self, images, rows, *, batch_size, preprocessing, device="cpu"):
+        self.images, self.rows, self.batch_size = images, np.asarray(rows), batch_size
+        self.preprocessing, self.device = preprocessing, torch.device(device)
 
     def __len__(self):
         return -(-len(self.rows) // self.batch_size)
@@ -85,35 +68,11 @@ class EvalBatches:
     def __iter__(self):
         for start in range(0, len(self.rows), self.batch_size):
             rows = self.rows[start : start + self.batch_size]
-            yield self.normalise(_to_device(center_crop(self.images, rows, self.size), self.device))
+            pixels = center_crop(self.images, rows, self.preprocessing.image_size)
+            yield self.preprocessing.normalise(to_device(pixels, self.device))
 
 
-class Normalise:
-    """uint8 or float 0..255 pixels -> (x / 255 - mean) / std, float32."""
-
-    def __init__(self, mean, std):
-        self.scale, self.offset = 1 / (255 * std), -mean / std
-
-    def __call__(self, images):
-        return images.float().mul_(self.scale).add_(self.offset)
-
-
-def _to_device(pixels, device):
-    """uint8 (B, H, W, 3) array -> uint8 (B, 3, H, W) tensor, channels last in memory."""
-    tensor = torch.from_numpy(pixels)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.permute(0, 3, 1, 2)
-
-
-def _resized(images, size):
-    """(B, 3, H, W) -> (B, 3, size, size), averaged over what shrinks; float32 where anything changes."""
-    if images.shape[2] == size:
-        return images
-    return F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True)
-
-
-def _split(rows, batch_size):
+def in_chunks(rows, batch_size):
     """Batches in order; a last one of a single image joins the one before it, since BatchNorm cannot train on one."""
     chunks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     if len(chunks) > 1 and len(chunks[-1]) == 1:

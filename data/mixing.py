@@ -125,21 +125,15 @@ def build_mixing(mixing, alpha=1.0, prob=0.5):
     """The mixing of that name, or, for a dict {name: weight}, one of them for each batch.
 
     alpha, prob: a number for all of them, or {name: number}; a name that is left out has alpha 1 and prob 0.5.
-    Raises UserError for an unknown name and a number out of range.
+    Raises UserError for an unknown name.
     """
     weights = mixing if isinstance(mixing, dict) else {mixing: 1.0}
     unknown = [name for name in weights if name not in MIXINGS]
     if unknown or not weights:
         raise UserError(f"unknown mixing '{', '.join(unknown)}'. Known: {', '.join(MIXINGS)}.")
-    if min(weights.values()) < 0 or sum(weights.values()) <= 0:
-        raise UserError(f"mixing={mixing}: weights are 0 or more, and one of them is more.")
+    if sum(weights.values()) <= 0:
+        raise UserError(f"mixing={mixing}: one of the weights must be above 0.")
     alphas, probs = _by_name("mixing_alpha", alpha, weights, 1.0), _by_name("mixing_prob", prob, weights, 0.5)
-    for name in weights:
-        if alphas[name] <= 0 or not 0 <= probs[name] <= 1:
-            raise UserError(
-                f"mixing '{name}': mixing_alpha={alphas[name]} must be above 0, mixing_prob={probs[name]} from 0 to 1. "
-                "To mix nothing: mixing='none'."
-            )
     mixings = [MIXINGS[name](alphas[name], probs[name]) for name in weights]
     return mixings[0] if len(mixings) == 1 else OneOf(mixings, list(weights.values()))
 

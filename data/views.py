@@ -1,0 +1,55 @@
+"""What training sees of the cached pictures: a part that is cut out, augmented, as large as the epoch asks for, normalised."""
+
+import torch
+import torch.nn.functional as F
+
+from data.augment import batched_pipeline
+from data.crops import CROPS
+
+
+class TrainView:
+    """Called with cached pictures uint8 (N, R, R, 3), as `preprocessing` squares them, and the numbers of those that are wanted.
+
+    augmentation: a name from data/augment.py. backend: `batched` or `albumentations`.
+    size_at: epoch -> size in pixels of the images that come of the cut; None: the network's throughout.
+    """
+
+    def __init__(self, preprocessing, augmentation, *, backend="batched", size_at=None):
+        self.preprocessing = preprocessing
+        self.size_at = size_at or (lambda epoch: preprocessing.image_size)
+        self.pipeline, self.operations = None, ()
+        if backend == "albumentations":
+            from data.albumentations_pipelines import AlbumentationsPipeline  # a second to import, and seldom needed
+
+            self.pipeline = AlbumentationsPipeline(augmentation, preprocessing.image_size)
+        else:
+            self.crop, self.operations = batched_pipeline(augmentation)
+
+    def __call__(self, images, rows, epoch, rng, device):
+        """float32 (B, 3, S, S), channels last, on `device`; all randomness comes from the NumPy generator `rng`."""
+        size = self.size_at(epoch)
+        x = to_device(self._pixels(images, rows, size, rng), device)
+        for operation in self.operations:
+            x = operation(x, rng)
+        return self.preprocessing.normalise(_resized(x, size))
+
+    def _pixels(self, images, rows, size, rng):
+        if self.pipeline:
+            return self.pipeline(images[rows], rng)
+        # A zoom resizes anyway; the other crops keep their size, so that they show as much of a picture at any size.
+        return CROPS[self.crop](images, rows, size if self.crop == "zoom" else self.preprocessing.image_size, rng)
+
+
+def to_device(pixels, device):
+    """uint8 (B, H, W, 3) array -> uint8 (B, 3, H, W) tensor, channels last in memory."""
+    tensor = torch.from_numpy(pixels)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.permute(0, 3, 1, 2)
+
+
+def _resized(images, size):
+    """(B, 3, H, W) -> (B, 3, size, size), averaged over what shrinks; float32 where anything changes."""
+    if images.shape[2] == size:
+        return images
+    return F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True)

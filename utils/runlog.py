@@ -1,5 +1,6 @@
-"""What a run leaves behind for people: log.txt, environment.json, config.py, metrics.csv, TensorBoard events, results.json."""
+"""What a run tells people: log lines, tables, what it ran on, metrics.csv and TensorBoard events."""
 
+import io
 import logging
 import os
 import platform
@@ -11,34 +12,42 @@ from pathlib import Path
 import pandas as pd
 
 from common.errors import UserError
-from common.files import read_json, write_csv, write_json, write_text
+from common.files import make_folder, write_csv
+from utils.memory import usable_cpus
 
 PACKAGES = ("torch", "torchvision", "efficientnet-pytorch", "timm", "pytorch-optimizer", "albumentations", "mmcv-lite", "mmengine",
-            "opencv-python", "numpy", "pandas", "scikit-learn", "onnx", "onnxruntime", "openvino")  # fmt: skip
+            "opencv-python", "simplejpeg", "pillow",
+            "numpy", "pandas", "scikit-learn", "onnx", "onnxruntime", "openvino")  # fmt: skip
 log = logging.getLogger("run")
 
 
-def start_logging(folder, main=True):
-    """Log lines go to the terminal and, with the time, to folder/log.txt; other processes than the main one stay silent."""
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
+def start_printing(stream):
+    """Log lines go to `stream`, or nowhere. What its encoding lacks, or a name that is not UTF-8, is written as numbers."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
         handler.close()
+    log.addHandler(logging.StreamHandler(stream) if stream else logging.NullHandler())
+
+
+def start_logging(folder, main=True):
+    """Log lines go to the terminal and, with the time, to folder/log.txt; other processes than the main one stay silent.
+
+    Only what the project itself says: the handlers are those of its own logger, not of all libraries'.
+    """
+    start_printing(sys.stdout if main else None)
     if not main:
-        root.addHandler(logging.NullHandler())
         return
-    root.setLevel(logging.INFO)
-    folder.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    make_folder(folder)
+    try:
+        to_file = logging.FileHandler(folder / "log.txt", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UserError(f"{folder}/log.txt: cannot be written ({error.strerror}). Write elsewhere: work_dir=...") from error
     to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    root.addHandler(to_file)
-    root.addHandler(logging.StreamHandler(sys.stdout))
-
-
-def describe_run(folder, config_text):
-    """Write config.py and environment.json: everything needed to say later what made the artefacts beside them."""
-    write_text(folder / "config.py", config_text)
-    write_json(folder / "environment.json", environment())
+    log.addHandler(to_file)
 
 
 def environment():
@@ -55,6 +64,7 @@ def environment():
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
+        "usable_cpus": usable_cpus(),
         "packages": versions,
     }
 
@@ -68,22 +78,6 @@ def code_version():
         return "unknown"
 
 
-def check_same_settings(folder, settings):
-    """Remember `settings` (flat dict) in folder/settings.json, or refuse to go on a run that was started with others."""
-    path = folder / "settings.json"
-    if path.is_file():
-        before = read_json(path)
-        changed = [key for key in sorted(before.keys() | settings.keys()) if before.get(key) != settings.get(key)]
-        if changed:
-            lines = "\n".join(f"    {key}: {before.get(key)!r} there, {settings.get(key)!r} now" for key in changed)
-            raise UserError(
-                f"{folder}: holds a run with other settings:\n{lines}\nGive this run another name (--cfg-options name=...), "
-                f"use the old settings, or delete {folder} to start again."
-            )
-        return
-    write_json(path, settings)
-
-
 class MetricsLog:
     """metrics.csv and TensorBoard events of one training, rewritten whole so that a resumed run has no row twice."""
 
@@ -91,11 +85,15 @@ class MetricsLog:
         self.folder = folder
         self._writer = None
 
+    def write_table(self, history):
+        """metrics.csv alone. history: one dict of numbers per finished epoch, the newest last."""
+        write_csv(self.folder / "metrics.csv", pd.DataFrame(history))
+
     def write(self, history):
-        """history: one dict of numbers per finished epoch, the newest last."""
+        """metrics.csv, and the newest epoch's events."""
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and not needed to predict or export
 
-        write_csv(self.folder / "metrics.csv", pd.DataFrame(history))
+        self.write_table(history)
         if self._writer is None:
             self._writer = SummaryWriter(self.folder / "tensorboard", purge_step=history[-1]["epoch"])
         for name, value in history[-1].items():
@@ -106,13 +104,6 @@ class MetricsLog:
     def close(self):
         if self._writer is not None:
             self._writer.close()
-
-
-def save_results(folder, section, values):
-    """Put `values` under `section` of folder/results.json, which the scripts of a run share."""
-    path = folder / "results.json"
-    results = read_json(path) if path.is_file() else {}
-    write_json(path, {**results, section: values})
 
 
 def format_table(rows, header):

@@ -1,75 +1,77 @@
 """How every script begins and ends: arguments, configuration, device, run folder, and one clear message when something is wrong."""
 
 import argparse
-import ctypes
-import os
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 
-from common.errors import UserError
+from common.errors import UserError, os_user_error
+from common.temporary import remove_leftovers
 from utils import distributed
-from utils.config import RunConfig, as_python, load_config
-from utils.runlog import describe_run, log, start_logging
+from utils.config import RunConfig, expanded, load_config
+from utils.memory import keep_freed_memory, usable_cpus
+from utils.run_folder import RunFolder
+from utils.runlog import log, start_logging
 
 
 @dataclass(frozen=True)
 class Session:
     config: RunConfig
-    folder: Path  # runs/<name>
+    folder: RunFolder  # runs/<name>
     device: torch.device
-    args: argparse.Namespace
 
 
 def argument_parser(description):
     """The arguments that the training scripts share: a config file and changes to it."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", default="configs/jishi.py", help="config file (default: %(default)s)")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
+    parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
                         help="change single values, such as student.lr=0.002 data.root=/my/pictures")  # fmt: skip
     return parser
 
 
-def start(parser, argv):
-    """Parse `argv`, load the config, join the other processes if any, open the run folder and its log."""
-    args = parser.parse_args(argv)
-    config = load_config(args.config, args.cfg_options)
+def start(config_path, options):
+    """Load the config, join the other processes if any, open the run folder and its log; `options`: KEY=VALUE texts."""
+    config = _with_absolute_paths(load_config(config_path, options))
     keep_freed_memory()
     device = distributed.start(pick_device(config.device))
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # the shapes never change
+        torch.backends.cudnn.benchmark = True  # few shapes, each seen many times
         torch.set_float32_matmul_precision("high")
     if config.num_threads or not distributed.is_distributed():
-        torch.set_num_threads(config.num_threads or os.cpu_count())
+        torch.set_num_threads(config.num_threads or usable_cpus())
+    distributed.check_shared_folder(config.folder)
     start_logging(config.folder, distributed.is_main())
     if distributed.is_main():
-        describe_run(config.folder, as_python(config))
-        for key, value in args.cfg_options.items():
-            log.info(f"override: {key} = {value!r}")
-    return Session(config, config.folder, device, args)
+        remove_leftovers(config.folder)
+        if config.data.cache:
+            remove_leftovers(config.data.cache, depth=1)
+    for option in options:
+        log.info(f"override: {option}")
+    return Session(config, RunFolder(config.folder), device)
 
 
 def reopen(folder):
-    """The session of a run folder that the training scripts left, on the CPU; for scripts that use what lies in it."""
-    folder = Path(folder)
-    if not (folder / "config.py").is_file():
-        raise UserError(f"{folder}: not a run folder (no config.py in it). Give the folder that m11.py wrote, such as runs/demo.")
-    start_logging(folder)
-    return Session(load_config(folder / "config.py"), folder, torch.device("cpu"), argparse.Namespace())
+    """The session of a run folder as its student was trained, on the CPU; for scripts that use what lies in it."""
+    folder = RunFolder(Path(folder))
+    path = folder.config("student")
+    if not path.is_file():
+        raise UserError(f"{folder.path}: not the folder of a run that m11.py began (no {path}). Give one such as runs/demo.")
+    start_logging(folder.path)
+    return Session(load_config(path.absolute()), folder, torch.device("cpu"))
 
 
-def keep_freed_memory():
-    """Let glibc keep the memory of freed tensors for the next ones instead of giving it back and fetching it again every step.
-
-    Training MobileNetV3-small on a CPU gains a quarter at 112 px. Elsewhere than on Linux with glibc it does nothing.
-    """
-    trim_threshold, mmap_threshold, never = -1, -3, 2**31 - 1  # names and values of <malloc.h>
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(trim_threshold, never)
-        libc.mallopt(mmap_threshold, never)
+def _with_absolute_paths(config):
+    """The pictures' folders as whole paths, so that what is noted of a run holds wherever it is read from."""
+    whole = {
+        key: str(expanded(value).absolute())
+        for key in ("root", "val_root", "cache")
+        if (value := getattr(config.data, key)) is not None
+    }
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **whole))
 
 
 def pick_device(name):
@@ -80,6 +82,8 @@ def pick_device(name):
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"device='{name}': not a device. Use auto, cpu, cuda or cuda:N.") from error
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
+        raise UserError(f"device='{name}': this project trains on auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UserError(f"device='{name}': there are {torch.cuda.device_count()} usable GPUs here. Use device=auto or device=cpu.")
     return device
@@ -91,6 +95,10 @@ def run_script(main):
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(f"error: {os_user_error(error, error.filename, 'used')}")
     except KeyboardInterrupt:
         sys.exit("\nInterrupted. The same command goes on from the last finished epoch.")
     finally:

@@ -1,0 +1,40 @@
+"""What glibc does with the memory of freed tensors, and how many processors this process may use."""
+
+import ctypes
+import sys
+
+import joblib
+
+TRIM_THRESHOLD, MMAP_THRESHOLD, NEVER = -1, -3, 2**31 - 1  # names and values of <malloc.h>
+
+
+def keep_freed_memory():
+    """Let glibc keep the memory of freed tensors for the next ones instead of giving it back and fetching it again every step.
+
+    Training MobileNetV3-small on a CPU gains a quarter at 112 px. Elsewhere than on Linux with glibc 2.34 or newer it does nothing:
+    older ones refuse so high a threshold, and touching the other one alone would only switch off their own adaptation.
+    """
+    libc = _libc()
+    if libc and libc.mallopt(MMAP_THRESHOLD, NEVER):
+        libc.mallopt(TRIM_THRESHOLD, NEVER)
+
+
+def give_back_freed_memory():
+    """Return what `keep_freed_memory` kept to the system, for when the next tensors will be of other sizes."""
+    libc = _libc()
+    if libc:
+        libc.malloc_trim(0)
+
+
+def _libc():
+    """The C library if it is glibc."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
+            return libc
+    return None
+
+
+def usable_cpus():
+    """Processors that this process may use: affinity and a container's share count, unlike in `os.cpu_count()`."""
+    return joblib.cpu_count()

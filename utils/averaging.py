@@ -1,4 +1,4 @@
-"""Averaging of checkpoints, and BatchNorm statistics for the averaged weights."""
+"""Averaging of checkpoints."""
 
 import torch
 
@@ -23,19 +23,3 @@ def average_checkpoints(paths, target):
     """Write the average of the checkpoints at `paths`, with the meta of the last one, to `target`."""
     saved = [load_checkpoint(path) for path in paths]
     save_checkpoint(target, average_states([checkpoint["model"] for checkpoint in saved]), saved[-1]["meta"])
-
-
-@torch.no_grad()
-def reestimate_batchnorm(model, image_batches):
-    """Replace the BatchNorm statistics of `model` by plain means over `image_batches` (each (B, 3, H, W))."""
-    layers = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a cumulative mean over all batches
-    model.train()
-    for images in image_batches:
-        model(images)
-    model.eval()
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum

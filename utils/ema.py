@@ -4,8 +4,6 @@ import copy
 
 import torch
 
-from common.errors import UserError
-
 
 class MovingAverage:
     """`model` averages the weights and BatchNorm statistics of the model that it was made from; integer buffers are copied.
@@ -15,8 +13,6 @@ class MovingAverage:
     """
 
     def __init__(self, model, decay):
-        if not 0 < decay < 1:
-            raise UserError(f"ema_decay={decay}: takes a number between 0 and 1, such as 0.999, or 0 for no average.")
         self.source, self.decay, self.num_updates = model, decay, 0
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
 

@@ -47,34 +47,12 @@ def arcface_margin(logits, target_probs, *, scale, margin=0.5):
     return scale * torch.where(beyond, cosine - 1 + margins.cos(), shifted)
 
 
-def always(loss):
-    """step -> `loss`."""
-    return lambda step: loss
-
-
-def growing_margin(loss, growing_steps, *, scale, margin=0.5):
-    """step -> `loss` after `arcface_margin`, whose margin grows linearly from 0 to `margin` over `growing_steps`.
-
-    The whole margin from the start lets a network from scratch end where all its embeddings are one.
-    """
-
-    def at(step):
-        now = margin * min(1.0, step / growing_steps) if growing_steps else margin
-        return lambda logits, targets: loss(arcface_margin(logits, targets, scale=scale, margin=now), targets)
-
-    return at
-
-
 LOSSES = {"cross_entropy": soft_cross_entropy, "focal": focal_loss, "ohem": hard_example_loss}
 
 
 def build_loss(name, *, focal_alpha=0.25, focal_gamma=2.0, ohem_share=0.7):
-    """The loss `name`, a function of (logits, target_probs); UserError for an unknown name or a number out of range."""
+    """The loss `name`, a function of (logits, target_probs); UserError for an unknown name."""
     if name not in LOSSES:
         raise UserError(f"unknown loss '{name}'. Known: {', '.join(LOSSES)}.")
-    if focal_alpha <= 0 or focal_gamma < 0:
-        raise UserError(f"focal_alpha={focal_alpha} must be above 0, focal_gamma={focal_gamma} 0 or more.")
-    if not 0 < ohem_share <= 1:
-        raise UserError(f"ohem_share={ohem_share}: takes a share of the batch above 0, at most 1.")
     values = {"focal": {"alpha": focal_alpha, "gamma": focal_gamma}, "ohem": {"share": ohem_share}}
     return partial(LOSSES[name], **values.get(name, {}))

@@ -1,8 +1,13 @@
-"""Metrics: pure functions of probabilities (N, K) and labels (N,)."""
+"""Metrics: pure functions of probabilities (N, K) and labels (N,), and a picture of them."""
 
 import numpy as np
 
-from common.files import atomic_path
+from utils.figures import families_for, save_figure
+
+MAX_SIDE = 16  # inches: of the picture of any number of classes
+MAX_NUMBERED = 40  # classes whose cells have room for a number
+MAX_NAMED = 120  # names that fit beside each other; of more classes every second, third, ... one has its name
+MAX_NAME = 30  # characters of a name
 
 
 def accuracy(probs, labels):
@@ -10,14 +15,46 @@ def accuracy(probs, labels):
     return float((np.argmax(probs, axis=1) == labels).mean())
 
 
+def confusion_matrix(probs, labels, num_classes):
+    """int64 (K, K): how often each true class (row) was taken for each class (column)."""
+    pairs = np.asarray(labels) * num_classes + np.argmax(probs, axis=1)
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
 def draw_confusion_matrix(path, probs, labels, classes):
     """Write a picture (PNG) of how often each true class (rows) was taken for each class (columns)."""
-    # Imported here: slow, and needed once at the end of a run.
-    from matplotlib.figure import Figure
-    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+    save_figure(confusion_figure(confusion_matrix(probs, labels, len(classes)), classes), path)
 
-    counts = confusion_matrix(labels, np.argmax(probs, axis=1), labels=range(len(classes)))
-    figure = Figure(figsize=(3 + 0.5 * len(classes),) * 2, layout="constrained")
-    ConfusionMatrixDisplay(counts, display_labels=classes).plot(ax=figure.subplots(), xticks_rotation=45, colorbar=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+
+def confusion_figure(counts, classes):
+    """The matplotlib figure of `counts` (K, K): colours are shares of a row; counts and all names where they fit.
+
+    Its size and the number of its texts are bounded, since both cost time and memory with the square of K otherwise.
+    """
+    from matplotlib.figure import Figure  # slow to import, and needed once at the end of a run
+
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure = Figure(figsize=(min(MAX_SIDE, 3 + 0.5 * len(classes)),) * 2, layout="constrained")
+    plot = figure.subplots()
+    plot.imshow(shares, vmin=0, vmax=1)
+    plot.set(xlabel="predicted", ylabel="true")
+    _write_names(plot, classes)
+    if len(classes) <= MAX_NUMBERED:
+        for (row, column), count in np.ndenumerate(counts):
+            color = "black" if shares[row, column] > 0.5 else "white"
+            plot.text(column, row, str(count), color=color, ha="center", va="center", fontsize=_font_size(len(classes)))
+    return figure
+
+
+def _write_names(plot, classes):
+    """The names of the classes as they are, not as matplotlib's mathematics, beside their rows and below their columns."""
+    places = np.arange(0, len(classes), -(-len(classes) // MAX_NAMED))
+    names = [name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…" for name in (classes[place] for place in places)]
+    style = {"parse_math": False, "fontfamily": families_for("".join(names)), "fontsize": _font_size(len(places))}
+    plot.set_yticks(places, names, **style)
+    plot.set_xticks(places, names, rotation=90, **style)
+
+
+def _font_size(num):
+    """Points: of texts of which `num` stand beside each other in the picture."""
+    return float(np.clip(400 / num, 5, 10))

@@ -1,4 +1,4 @@
-"""Numeric precision of training: native mixed precision, or NVIDIA apex where it is installed. One path for all."""
+"""Numeric precision of training: native mixed precision, or an older NVIDIA apex's where it is installed. One path for all."""
 
 import contextlib
 import functools
@@ -9,6 +9,8 @@ import torch
 from common.errors import UserError
 
 log = logging.getLogger("run")
+# Removed afterwards, https://github.com/NVIDIA/apex/pull/1896; its maintainers refer to this release.
+APEX_WITH_AMP = "NVIDIA apex 25.04 (github.com/NVIDIA/apex/releases/tag/25.04), the last release with apex.amp"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -20,8 +22,6 @@ class Precision:
         self.mode = _resolve(mode, device)
         self.device_type = device.type
         self.dtype = DTYPES.get(self.mode, torch.float32)
-        if clip_grad_norm < 0:
-            raise UserError(f"clip_grad_norm={clip_grad_norm}: takes the largest norm allowed, or 0 to clip nothing.")
         self.clip_grad_norm = clip_grad_norm
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.mode == "fp16")
         self._amp = _import_apex() if self.mode == "apex" else None
@@ -34,16 +34,21 @@ class Precision:
         return torch.autocast(self.device_type, self.dtype, enabled=self.mode in ("bf16", "fp16"))
 
     def step(self, loss, optimizer):
-        """Backward pass and optimiser step."""
+        """Backward pass and optimiser step; returns the L2 norm of all gradients before clipping, a tensor () on the device.
+
+        With fp16 it may be infinite: then the scale was too large, and GradScaler leaves this step out and lowers it.
+        """
         scaled = self._amp.scale_loss(loss, optimizer) if self._amp else contextlib.nullcontext(self.scaler.scale(loss))
         with scaled as scaled_loss:
             scaled_loss.backward()
+        self.scaler.unscale_(optimizer)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
         if self.clip_grad_norm:
-            self.scaler.unscale_(optimizer)
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad_norm)
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_grad_norm, norm)
         self.scaler.step(optimizer)
         self.scaler.update()
+        return norm
 
     def state_dict(self):
         return self._amp.state_dict() if self._amp else self.scaler.state_dict()
@@ -76,7 +81,7 @@ def _import_apex():
         from apex import amp
     except ImportError as error:
         raise UserError(
-            "precision='apex' needs NVIDIA apex, built from github.com/NVIDIA/apex; the package 'apex' on PyPI is another "
-            "project. precision='auto' uses PyTorch's own mixed precision and needs nothing."
+            f"precision='apex': {error}. It needs {APEX_WITH_AMP}; a newer one has none, and the package 'apex' on PyPI is "
+            "another project. precision='fp16' does the same with PyTorch alone, and 'auto' chooses what the GPU does best."
         ) from error
     return amp

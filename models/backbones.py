@@ -98,16 +98,21 @@ BACKBONES = {
 }
 
 
+def check_backbone(name):
+    """UserError, with the nearest known ones, unless there is a backbone `name`."""
+    if name in BACKBONES or is_timm_name(name):
+        return
+    near = difflib.get_close_matches(name, [*BACKBONES, *timm.list_models(), *timm.list_pretrained()], n=5)
+    hint = f"Did you mean {', '.join(near)}? " if near else ""
+    raise UserError(f"unknown backbone '{name}'. {hint}Known: {', '.join(BACKBONES)}, and every convolutional network of timm.")
+
+
 def build_backbone(name, *, image_size, weights):
     """The backbone `name`, from BACKBONES or else from timm, for images of `image_size` pixels; `weights` as in `build_model`.
 
     It has `stages` (a sequence of modules), `num_features` and the forward pass (B, 3, H, W) -> (B, C, h, w).
     Raises UserError for an unknown name, with the nearest known ones.
     """
-    if name in BACKBONES:
-        return BACKBONES[name](image_size=image_size, weights=weights)
-    if is_timm_name(name):
-        return timm_backbone(name, image_size=image_size, weights=weights)
-    near = difflib.get_close_matches(name, [*BACKBONES, *timm.list_models(), *timm.list_pretrained()], n=5)
-    hint = f"Did you mean {', '.join(near)}? " if near else ""
-    raise UserError(f"unknown backbone '{name}'. {hint}Known: {', '.join(BACKBONES)}, and every convolutional network of timm.")
+    check_backbone(name)
+    build = BACKBONES.get(name) or partial(timm_backbone, name)
+    return build(image_size=image_size, weights=weights)

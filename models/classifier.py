@@ -3,7 +3,7 @@
 from torch import nn
 
 from common.errors import UserError
-from models.backbones import build_backbone
+from models.backbones import build_backbone, check_backbone
 from models.heads import HEADS
 from models.pooling import POOLINGS
 
@@ -24,6 +24,13 @@ def build_model(
         for module in batchnorms(model):
             module.momentum = bn_momentum
     return model
+
+
+def check_model(name, head, pooling):
+    """UserError unless there are such a backbone, head and pooling; nothing is built."""
+    check_backbone(name)
+    _lookup(HEADS, head, "head")
+    _lookup(POOLINGS, pooling, "pooling")
 
 
 class Classifier(nn.Module):

@@ -30,11 +30,15 @@ class TimmBackbone(nn.Module):
         """timm's own groups of layers, from the input to the output: a list of `ModuleList`s of all layers that have parameters.
 
         They are looked up anew each time, because layers may be replaced (SyncBatchNorm) after the network is built. The few
-        networks that timm does not divide (PoolFormer and its kin) are one stage.
+        networks that timm does not divide (PoolFormer and its kin) are one stage; one (RDNet) has only timm's finer groups.
         """
         if not hasattr(self.network, "group_matcher"):
             return [self.network]
-        groups = group_modules(self.network, self.network.group_matcher(coarse=True), return_values=True)
+        try:
+            matcher = self.network.group_matcher(coarse=True)
+        except AssertionError:
+            matcher = self.network.group_matcher()
+        groups = group_modules(self.network, matcher, return_values=True)
         return [nn.ModuleList(modules) for _, modules in sorted(groups.items())]
 
 
@@ -66,7 +70,7 @@ def _probe(network, name, image_size):
     parameters = list(network.parameters())
     try:
         feature_map = network.eval().forward_features(torch.zeros(1, 3, image_size, image_size))
-    except (AssertionError, RuntimeError) as error:
+    except Exception as error:  # timm's networks have many ways to say it
         raise UserError(
             f"{name} cannot take images of {image_size} pixels ({error}). Choose another image_size or backbone."
         ) from error

@@ -10,81 +10,103 @@
 Leaves runs/<name>/teacher/fold*/best.pth and runs/<name>/oof.csv, which m11.py reads. Interrupted? The same command goes on.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from common.errors import UserError
 from data.folds import assign_folds, write_folds
-from data.targets import merge_oof, one_hot, read_oof, smooth, write_oof
-from recipe import steps
+from data.targets import is_of, merge_oof, one_hot, read_oof, smooth, write_oof
+from recipe import training
+from recipe.pictures import HeldOut, open_data, preprocessing_of
+from recipe.saved_model import load_model, new_model
 from utils import distributed, session
+from utils.config import as_python
 from utils.metrics import accuracy
-from utils.runlog import check_same_settings, format_table, log, save_results
+from utils.runlog import format_table, log
 
 
 def main(argv=None):
+    args = parse(argv)
+    run = session.start(args.config, args.cfg_options)
+    section = run.config.teacher
+    if args.fold is not None and not 0 <= args.fold < section.num_folds:
+        raise UserError(f"--fold {args.fold}: the folds are 0 to {section.num_folds - 1}.")
+    training.check_names(run, section)
+
+    dataset, validation = open_data(run, preprocessing_of(section))
+    folds = assign_folds(dataset.table, section.num_folds, run.config.seed)
+    settings = training.settings(run, section, dataset)
+    distributed.on_main(lambda: run.folder.claim("teacher", settings, as_python(run.config)))
+    if distributed.is_main():
+        write_folds(run.folder.folds, dataset.table, folds)
+
+    job = training.Training(run, section, dataset, run.folder.teacher, "held-out fold")
+    for fold in range(section.num_folds):
+        if args.fold in (None, fold):
+            if not args.merge:
+                train_fold(replace(job, folder=run.folder.fold(fold)), folds, fold)
+            judge_validation(replace(job, folder=run.folder.fold(fold)), validation, fold)
+    if args.fold is None:
+        merge(job, validation, folds)
+
+
+def parse(argv):
     parser = session.argument_parser(__doc__)
-    parser.add_argument("--fold", type=int, help="train this fold only")
-    parser.add_argument("--merge", action="store_true", help="train nothing; build oof.csv from the folds that were trained")
-    run = session.start(parser, argv)
-    train, folder = run.config.teacher, run.folder / "teacher"
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--fold", type=int, metavar="K", help="train this fold only")
+    only.add_argument("--merge", action="store_true", help="train nothing; build oof.csv from the folds that were trained")
+    return parser.parse_args(argv)
 
-    dataset, validation = steps.open_data(run, train)
-    folds = assign_folds(dataset.table, train.num_folds, run.config.seed)
-    if run.args.fold is not None and not 0 <= run.args.fold < train.num_folds:
-        raise UserError(f"--fold {run.args.fold}: the folds are 0 to {train.num_folds - 1}.")
-    distributed.main_first(lambda: check_same_settings(folder, steps.training_settings(run, train, dataset)))
+
+def train_fold(job, folds, fold):
+    """Train on all folds but one, unless that is done; its best checkpoint predicts that one."""
+    dataset, folder = job.dataset, job.folder
+    if folder.oof.is_file():
+        return
+    rows, held_out = np.flatnonzero(folds != fold), HeldOut(dataset, np.flatnonzero(folds == fold), "held-out fold")
+    targets = smooth(one_hot(dataset.labels, len(dataset.classes)), job.section.label_smoothing)
+    model = new_model(job.run, job.section, len(dataset.classes))
+    if job.section.head_epochs:
+        training.train_head(job, model, rows, targets, job.run.folder.teacher.features)
+    batches = training.train_batches(job, rows, targets)
+    training.train_model(job, model, batches, training.evaluator(job, held_out))
+
+    best = load_model(folder.best, job.device).model
+    probs = training.predict_rows(job, best, dataset, held_out.rows)
     if distributed.is_main():
-        write_folds(run.folder / "folds.csv", dataset.table, folds)
-
-    for fold in range(train.num_folds):
-        if not run.args.merge and run.args.fold in (None, fold) and not (folder / f"fold{fold}" / "oof.csv").is_file():
-            train_fold(run, dataset, validation, folds, fold)
-    if run.args.fold is None:
-        merge(run, dataset, validation, folds)
-
-
-def train_fold(run, dataset, validation, folds, fold):
-    """Train on all folds but one; its best checkpoint predicts that one, and the validation pictures where there are any."""
-    train, folder = run.config.teacher, run.folder / "teacher" / f"fold{fold}"
-    held_out, rows = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-    targets = smooth(one_hot(dataset.labels, len(dataset.classes)), train.label_smoothing)
-    model = steps.new_model(run, train, len(dataset.classes))
-    if train.head_epochs:
-        features = steps.frozen_features(run, train, model, dataset, run.folder / "teacher" / "features.npy")
-        steps.train_head(run, train, model, features, rows, targets, folder)
-    batches = steps.make_train_batches(run, train, dataset, rows, targets)
-    evaluate = steps.evaluator(run, train, dataset, held_out)
-    steps.train_model(run, train, model, batches, evaluate, folder, steps.checkpoint_meta(train, dataset))
-
-    model, _ = steps.load_model(folder / "best.pth", run.device)
-    probs = steps.predict_rows(run, train, model, dataset, held_out)
-    if validation is not None:
-        val_probs = steps.predict_rows(run, train, model, validation, np.arange(len(validation)))
-        if distributed.is_main():
-            write_oof(folder / "validation.csv", validation, np.full(len(validation), fold), val_probs)
-    if distributed.is_main():
-        write_oof(folder / "oof.csv", dataset, folds, probs, rows=held_out)
+        write_oof(folder.oof, dataset, folds, probs, rows=held_out.rows, settings=job.digest)
     distributed.barrier()
-    log.info(f"fold {fold}: held-out accuracy {accuracy(probs, dataset.labels[held_out]):.4f} (best checkpoint)")
+    log.info(f"fold {fold}: held-out accuracy {accuracy(probs, held_out.labels):.4f} (best checkpoint)")
 
 
-def merge(run, dataset, validation, folds):
+def judge_validation(job, validation, fold):
+    """What the model of a trained fold says of the validation pictures, unless it was asked about just these."""
+    folder = job.folder
+    if validation is None or not folder.oof.is_file() or distributed.said_by_main(is_of(folder.validation, validation)):
+        return
+    model = load_model(folder.best, job.device).model
+    probs = training.predict_rows(job, model, validation, np.arange(len(validation)))
+    if distributed.is_main():
+        write_oof(folder.validation, validation, np.full(len(validation), fold), probs)
+
+
+def merge(job, validation, folds):
     """Join the folds' predictions to oof.csv and say what was achieved."""
-    folder, num_folds = run.folder / "teacher", run.config.teacher.num_folds
     if not distributed.is_main():
         return
-    probs = merge_oof([folder / f"fold{k}" / "oof.csv" for k in range(num_folds)], run.folder / "oof.csv", dataset)
+    dataset, folder, num_folds = job.dataset, job.run.folder, job.section.num_folds
+    probs = merge_oof([folder.fold(k).oof for k in range(num_folds)], folder.oof, dataset)
     by_fold = [accuracy(probs[folds == k], dataset.labels[folds == k]) for k in range(num_folds)]
     results = {"oof_accuracy": accuracy(probs, dataset.labels), "fold_accuracy": by_fold}
-    rows = [("OOF", f"{results['oof_accuracy']:.4f}", run.folder / "oof.csv")]
+    rows = [("OOF", f"{results['oof_accuracy']:.4f}", str(folder.oof))]
     if validation is not None:
-        votes = [read_oof(folder / f"fold{k}" / "validation.csv", validation) for k in range(num_folds)]
+        votes = [read_oof(folder.fold(k).validation, validation) for k in range(num_folds)]
         results["val_accuracy"] = accuracy(np.mean(votes, axis=0), validation.labels)
-        rows.append(
-            (f"validation, mean of {num_folds} models", f"{results['val_accuracy']:.4f}", folder / "fold*" / "validation.csv")
-        )
-    save_results(run.folder, "teacher", results)
-    log.info(format_table([(*map(str, row),) for row in rows], ("teacher", "accuracy", "where")))
+        where = str(folder.teacher.path / "fold*" / "validation.csv")
+        rows.append((f"validation, mean of {num_folds} models", f"{results['val_accuracy']:.4f}", where))
+    folder.save_results("teacher", results)
+    log.info(format_table(rows, ("teacher", "accuracy", "where")))
 
 
 if __name__ == "__main__":

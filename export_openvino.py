@@ -12,51 +12,40 @@ PyTorch, nothing is written.
 """
 
 import argparse
+import math
 
 from common.errors import UserError
-from common.files import read_json
-from deploy.benchmark import compare, onnx_engine, openvino_engine, torch_engine
-from deploy.fuse import fuse, unfused_batchnorms
+from common.files import staged_folder
 from deploy.inputs import NetworkInput
 from deploy.manifest import write_manifest
-from deploy.staging import staged_folder
-from recipe import exporting, steps
+from deploy.timing import compare
+from recipe.exporting import open_export
+from recipe.saved_model import load_model
 from utils import session
-from utils.metrics import accuracy
-from utils.runlog import code_version, format_table, log, save_results
+from utils.run_folder import DeployFolder
+from utils.runlog import code_version, format_table, log
+
+INT8_BUDGET = 0.5  # percentage points
 
 
 def main(argv=None):
     args = parse(argv)
     run = session.reopen(args.run_dir)
-    checkpoint = run.folder / "student" / f"{args.checkpoint or steps.final_checkpoint(run)}.pth"
-    model, meta = steps.load_model(checkpoint)
-    training, squares, labels = exporting.open_squares(run, meta)
-    taken = NetworkInput(meta["preprocessing"], args.input == "uint8", args.color, args.resize, args.batch == "1")
+    checkpoint = run.folder.trained() if args.checkpoint is None else named_checkpoint(run.folder.student.path, args.checkpoint)
+    saved = load_model(checkpoint)
+    taken = NetworkInput(saved.preprocessing, args.input == "uint8", args.color, args.resize, args.batch == "1")
+    export = open_export(run, saved, taken)
 
-    fused = fuse(model)
-    if unfused_batchnorms(fused):
-        raise UserError(f"BatchNorms left after fusing: {', '.join(unfused_batchnorms(fused))}.")
-    scores = {"PyTorch": accuracy(exporting.probabilities(model, taken.normalised(squares)), labels)}
-
-    with staged_folder(run.folder / "deploy") as folder:
-        files = folder / "model.onnx", folder / "model.xml"
-        exporting.write_networks(fused, files, taken, squares, exporting.ir_notes(meta, taken, scores["PyTorch"]))
-        differences = exporting.gate(model, fused, files, taken, squares, labels, scores, args.tolerance)
-        engines = [
-            torch_engine("PyTorch eager", model, taken.normalised(squares[:64])),
-            torch_engine("PyTorch fused", fused, taken.normalised(squares[:64])),
-            onnx_engine("ONNX Runtime", files[0], taken.onnx_input(squares[:64]), fixed_batch=taken.fixed_batch),
-            openvino_engine("OpenVINO", files[1], taken.ir_input(squares[:64])),
-        ]
+    with staged_folder(run.folder.deploy) as folder:
+        files = DeployFolder(folder)
+        export.write(files)
+        scores, differences = export.check(files, args.tolerance)
         if args.int8:
-            path = folder / "model_int8.xml"
-            if exporting.write_int8(fused, path, taken, training, squares, labels, scores, meta, args.int8_budget):
-                engines.append(openvino_engine("OpenVINO INT8", path, taken.ir_input(squares[:64])))
-        speed = compare(engines)
-        write_manifest(folder, meta=meta, network_input=taken, accuracy=scores, parity=differences, speed=speed,
-                       code_version=code_version())  # fmt: skip
-    save_results(run.folder, "deploy", {"checkpoint": str(checkpoint), "accuracy": scores, "parity": differences, "speed": speed})
+            scores |= export.write_int8(files, scores["OpenVINO"], args.int8_budget)
+        speed = compare(export.engines(files))
+        measured = {"accuracy": scores, "measured_on": export.measured_on, "parity": differences, "speed": speed}
+        write_manifest(files, checkpoint, saved.meta, taken, measured, code_version())
+    run.folder.save_results("deploy", {"checkpoint": checkpoint.name, **measured})
     report(run.folder)
 
 
@@ -70,32 +59,56 @@ def parse(argv):
     parser.add_argument("--resize", action="store_true", help="the IR takes whole pictures of any size (OpenVINO Model API)")
     parser.add_argument("--batch", choices=("dynamic", "1"), default="dynamic", help="any batch size (default), or one image")
     parser.add_argument("--int8", action="store_true", help="an INT8 IR too, quantised on training pictures")
-    parser.add_argument("--int8-budget", type=float, default=0.5, metavar="POINTS",
-                        help="percentage points of validation accuracy that INT8 may cost (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--tolerance", type=float, default=1e-4, help="largest difference of probabilities (default: %(default)s)")
+    parser.add_argument("--int8-budget", type=not_negative, metavar="POINTS",
+                        help=f"percentage points of accuracy that INT8 may cost (default: {INT8_BUDGET})")  # fmt: skip
+    parser.add_argument("--tolerance", type=not_negative, default=1e-4,
+                        help="largest difference of probabilities (default: %(default)s)")  # fmt: skip
     args = parser.parse_args(argv)
+    if args.int8_budget is not None and not args.int8:
+        parser.error("--int8-budget needs --int8")
+    if args.int8_budget is None:
+        args.int8_budget = INT8_BUDGET
     if args.resize and (args.input != "uint8" or args.color == "rgb"):
         parser.error("--resize needs --input uint8, and BGR: whole pictures are taken as OpenCV and Model API read them")
+    if args.color == "bgr" and args.input != "uint8":
+        parser.error("--color bgr needs --input uint8: normalised floats are taken as in training, RGB")
     args.color = args.color or ("bgr" if args.resize else "rgb")
     return args
 
 
+def not_negative(text):
+    """A number from 0 up."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number, 0 or more")
+    return number
+
+
+def named_checkpoint(folder, name):
+    """The file of that name, with or without .pth, among the student's; UserError where there is none."""
+    path = folder / f"{name.removesuffix('.pth')}.pth"
+    if path.parent != folder or not path.is_file():
+        there = ", ".join(sorted(file.stem for file in folder.glob("*.pth"))) or "none"
+        raise UserError(f"--checkpoint {name}: the student has no such checkpoint. There are: {there}.")
+    return path
+
+
 def report(folder):
-    """One table of what the run achieved, and where its files are."""
-    results = read_json(folder / "results.json")
+    """What the run achieved, and where it lies."""
+    results = folder.results()
     teacher, student, deploy = (results.get(name, {}) for name in ("teacher", "student", "deploy"))
-    scores, files = deploy["accuracy"], folder / "deploy"
+    scores, on = deploy["accuracy"], deploy["measured_on"]
     rows = [
-        ("teacher, out-of-fold", teacher.get("oof_accuracy"), folder / "oof.csv"),
-        ("teacher, validation (mean of the folds' models)", teacher.get("val_accuracy"), folder / "teacher"),
-        ("student, validation, best checkpoint", student.get("best_accuracy"), folder / "student" / "best.pth"),
-        ("student, validation, averaged checkpoints", student.get("averaged_accuracy"), folder / "student" / "averaged.pth"),
-        ("ONNX, validation", scores["ONNX Runtime"], files / "model.onnx"),
-        ("OpenVINO IR, validation", scores["OpenVINO"], files / "model.xml"),
-        ("OpenVINO IR INT8, validation", scores.get("OpenVINO INT8"), files / "model_int8.xml"),
+        ("teacher, out-of-fold", teacher.get("oof_accuracy"), "training pictures", folder.oof),
+        ("teacher, mean of the folds' models", teacher.get("val_accuracy"), "validation pictures", folder.teacher.path),
+        ("student, best checkpoint", student.get("best_accuracy"), student.get("best_on"), folder.student.best),
+        ("student, averaged checkpoints", student.get("averaged_accuracy"), student.get("averaged_on"), folder.student.averaged),
+        ("ONNX", scores["ONNX Runtime"], on, folder.exported.onnx),
+        ("OpenVINO IR", scores["OpenVINO"], on, folder.exported.network),
+        ("OpenVINO IR INT8", scores.get("OpenVINO INT8"), on, folder.exported.network_int8),
     ]
-    rows = [(what, f"{value:.4f}", str(path), _size(path)) for what, value, path in rows if value is not None]
-    log.info("\n" + format_table(rows, ("what", "accuracy", "where", "size")))
+    rows = [(what, f"{value:.4f}", where, str(path), _size(path)) for what, value, where, path in rows if value is not None]
+    log.info("\n" + format_table(rows, ("what", "accuracy", "on", "where", "size")))
     speed = [(name, f"{ms:.2f}", f"{p99:.2f}", f"{fps:.0f}", f"{rate:.0f}") for name, ms, p99, fps, rate in deploy["speed"]]
     log.info("\n" + format_table(speed, ("engine (CPU)", "ms an image", "p99 ms", "FPS", "FPS, many at a time")))
 

@@ -12,82 +12,71 @@ export_openvino.py. Interrupted? The same command goes on.
 """
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
 from data.targets import blend_targets, harden, one_hot, read_oof, smooth
-from recipe import steps
+from recipe import training
+from recipe.pictures import open_data, preprocessing_of, student_split
+from recipe.saved_model import load_model, new_model
 from utils import distributed, session
-from utils.averaging import average_checkpoints
+from utils.config import as_python
 from utils.metrics import accuracy, draw_confusion_matrix
-from utils.runlog import check_same_settings, format_table, log, save_results
+from utils.runlog import format_table, log
 
 
 def main(argv=None):
-    run = session.start(session.argument_parser(__doc__), argv)
-    train, folder = run.config.student, run.folder / "student"
+    args = session.argument_parser(__doc__).parse_args(argv)
+    run = session.start(args.config, args.cfg_options)
+    section = run.config.student
+    training.check_names(run, section)
 
-    dataset, validation = steps.open_data(run, train)
+    dataset, validation = open_data(run, preprocessing_of(section))
+    rows, held_out = student_split(run, dataset, validation)
     targets = soft_targets(run, dataset)
-    rows, (held_out_data, held_out) = steps.student_split(run, dataset, validation)
-    teachers, teacher_hashes = steps.online_teachers(run, train, dataset)
-    settings = {**steps.training_settings(run, train, dataset), "targets": hashlib.sha256(targets.tobytes()).hexdigest(),
-                "teachers": teacher_hashes}  # fmt: skip
-    distributed.main_first(lambda: check_same_settings(folder, settings))
-    evaluate = steps.evaluator(run, train, held_out_data, held_out)
+    teachers, teacher_hashes = training.load_teachers(run, section, dataset)
+    settings = training.settings(
+        run, section, dataset,
+        held_out=held_out.dataset.fingerprint, targets=hashlib.sha256(targets.tobytes()).hexdigest(), teachers=teacher_hashes,
+    )  # fmt: skip
+    distributed.on_main(lambda: run.folder.claim("student", settings, as_python(run.config)))
 
-    model = steps.new_model(run, train, len(dataset.classes))
-    if train.head_epochs:
-        features = steps.frozen_features(run, train, model, dataset, folder / "features.npy")
-        steps.train_head(run, train, model, features, rows, targets, folder)
-    batches = steps.make_train_batches(run, train, dataset, rows, targets)
-    steps.train_model(run, train, model, batches, evaluate, folder, steps.checkpoint_meta(train, dataset), teachers)
+    job = training.Training(run, section, dataset, run.folder.student, held_out.name, teachers)
+    model = new_model(run, section, len(dataset.classes))
+    if section.head_epochs:
+        training.train_head(job, model, rows, targets, run.folder.student.features)
+    batches = training.train_batches(job, rows, targets)
+    training.train_model(job, model, batches, training.evaluator(job, held_out))
 
-    if train.final_epochs:
-        average_final_epochs(run, dataset, targets, teachers)
-    report(run, evaluate)
+    if section.final_epochs:
+        everything = training.train_batches(job, np.arange(len(dataset)), targets, final=True)
+        training.train_final_epochs(job.judged_by(held_out.describe(seen=True)), everything)
+    report(job, held_out)
 
 
 def soft_targets(run, dataset):
     """(N, K): hard labels, smoothed if asked for, blended with the teacher's out-of-fold predictions."""
-    train = run.config.student
-    targets = smooth(one_hot(dataset.labels, len(dataset.classes)), train.label_smoothing)
-    if train.teacher_weight and train.distillation in ("oof", "both"):
-        teacher = read_oof(train.oof or run.folder / "oof.csv", dataset)
-        targets = blend_targets(targets, harden(teacher) if train.hard_oof else teacher, train.teacher_weight)
+    section = run.config.student
+    targets = smooth(one_hot(dataset.labels, len(dataset.classes)), section.label_smoothing)
+    if section.teacher_weight and section.distillation in ("oof", "both"):
+        teacher = read_oof(section.oof or run.folder.oof, dataset)
+        targets = blend_targets(targets, harden(teacher) if section.hard_oof else teacher, section.teacher_weight)
     return targets
 
 
-def average_final_epochs(run, dataset, targets, teachers):
-    """Second stage: from the best checkpoint, all images of data.root, a few epochs at a tiny rate; their mean is the student."""
-    train, folder = run.config.student, run.folder / "student"
-    every_row = np.arange(len(dataset))
-    batches = steps.make_train_batches(run, train, dataset, every_row, targets, final=True)
-    names = steps.train_final_epochs(run, train, batches, folder, steps.checkpoint_meta(train, dataset), teachers)
-    if distributed.is_main():
-        average_checkpoints([folder / name for name in names], folder / "averaged.pth")
-    distributed.barrier()
-    if train.reestimate_batchnorm:
-        steps.reestimate_statistics(run, batches, folder / "averaged.pth")
-
-
-def report(run, evaluate):
+def report(job, held_out):
     """Measure what lies on disk, not what is in memory, and say where it is."""
-    folder, rows, results = run.folder / "student", [], {}
-    # Without data.val_root the held-out fold is among the images of the second stage.
-    seen = "" if run.config.data.val_root else " (its fold was trained on)"
-    for name in ("best", "averaged"):
-        path = Path(folder, f"{name}.pth")
+    folder, rows, results = job.folder, [], {}
+    for name, path in (("best", folder.best), ("averaged", folder.averaged)):
         if path.is_file():
-            model, meta = steps.load_model(path, run.device)
-            probs, labels = evaluate(model)
-            results[f"{name}_accuracy"] = accuracy(probs, labels)
-            rows.append((name + seen * (name == "averaged"), f"{results[f'{name}_accuracy']:.4f}", str(path)))
+            saved = load_model(path, job.device)
+            probs = training.predict_rows(job, saved.model, held_out.dataset, held_out.rows)
+            results |= {f"{name}_accuracy": accuracy(probs, held_out.labels), f"{name}_on": saved.meta["measured_on"]}
+            rows.append((name, f"{results[f'{name}_accuracy']:.4f}", saved.meta["measured_on"], str(path)))
     if distributed.is_main():
-        save_results(run.folder, "student", results)
-        draw_confusion_matrix(folder / "confusion.png", probs, labels, meta["classes"])
-        log.info(format_table(rows, ("student", "validation accuracy", "where")))
+        job.run.folder.save_results("student", results)
+        draw_confusion_matrix(folder.confusion, probs, held_out.labels, saved.classes)
+        log.info(format_table(rows, ("student", "accuracy", "on", "where")))
 
 
 if __name__ == "__main__":

@@ -11,104 +11,112 @@ reason; the exit status is 1 only when no picture could be read.
 
 import argparse
 import glob
+import os
 import sys
 from pathlib import Path
 
-import cv2
 import pandas as pd
 from tqdm import tqdm
 
-from common.errors import UserError
-from common.files import atomic_path, write_csv, write_json
-from data.decode import UnreadableImage, read_rgb
+from common.errors import UserError, os_user_error
+from common.files import check_writable, csv_quoting, write_csv, write_json
+from data.decode import MAX_PIXELS, UnreadableImage, read_rgb
 from data.index import picture_files
-from deploy.explain import grad_cam, overlay
-from recipe.predictor import CheckpointPredictor, open_predictor, student_checkpoint
+from recipe.explaining import Explainer, as_text
+from recipe.predictor import open_predictor, student_of
 from utils import session
+from utils.runlog import start_printing
 
 
 def main(argv=None):
     args = parse(argv)
+    start_printing(sys.stderr)  # the answers go to the terminal
     predictor = open_predictor(args.model)
-    explainer = Explainer(args.model, args.explain) if args.explain else None
-    rows = [answer(predictor, path, explainer) for path in tqdm(find_pictures(args.paths), unit="picture", disable=None)]
+    explainer = Explainer(student_of(predictor), args.explain) if args.explain else None
+    if args.output:
+        check_output(args.output)
+    files = find_pictures(args.paths)
+    rows = [answer(predictor, path, explainer, args.max_pixels) for path in tqdm(files, unit="picture", disable=None)]
     write(rows, predictor.classes, args.output)
     if all(row["error"] for row in rows):
-        raise UserError(f"none of the {len(rows)} files could be read; the first: {rows[0]['path']}: {rows[0]['error']}")
+        raise UserError(f"none of the {len(rows)} files could be answered; the first: {rows[0]['path']}: {rows[0]['error']}")
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="run folder, model.xml or checkpoint.pth")
+    parser.add_argument("model", type=named_path, help="run folder, model.xml or checkpoint.pth")
     parser.add_argument("paths", nargs="+", metavar="PATH", help="pictures, folders (at any depth) or glob patterns")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="a .csv or .json file (default: CSV on the terminal)")
-    parser.add_argument("--explain", type=Path, metavar="FOLDER", help="write there each picture with its class activation map")
+    parser.add_argument("--output", type=named_path, metavar="FILE", help="a .csv or .json file (default: CSV on the terminal)")
+    parser.add_argument(
+        "--explain", type=named_path, metavar="FOLDER", help="write there each picture with its class activation map"
+    )
+    parser.add_argument("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
+                        help="larger pictures are refused unopened (default: %(default)s)")  # fmt: skip
     args = parser.parse_args(argv)
-    if args.output and args.output.suffix not in (".csv", ".json"):
+    if args.output and args.output.suffix.lower() not in (".csv", ".json"):
         parser.error(f"--output {args.output}: takes a name that ends in .csv or .json")
     return args
+
+
+def named_path(text):
+    """The path that a user means, `~` included; an empty text (a variable of the shell that is not set) is a mistake."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name")
+    return Path(text).expanduser()
+
+
+def positive(text):
+    """A whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, 1 or more")
+    return int(text)
+
+
+def check_output(file):
+    """UserError, before the work, where the table could not be written after it."""
+    if file.is_dir():
+        raise UserError(f"{file}: a folder of this name is in the way. Choose another name for --output.")
+    check_writable(file.parent)
 
 
 def find_pictures(paths):
     """The files that `paths` name, in that order; folders and patterns sorted. Raises UserError for what matches nothing."""
     found = []
     for path in paths:
-        if Path(path).is_dir():
-            files = list(picture_files(Path(path)))
-        elif Path(path).exists():
-            files = [Path(path)]
-        else:
-            files = [Path(name) for name in sorted(glob.glob(path, recursive=True))]
+        named = [Path(name) for name in _existing(os.path.expanduser(path))]
+        files = [file for place in named for file in (picture_files(place) if place.is_dir() else [place])]
         if not files:
-            raise UserError(f"{path}: no such file, or nothing in it.")
+            raise UserError(f"{path or repr(path)}: no such file, or nothing in it.")
         found += files
     return found
 
 
-def answer(predictor, path, explainer):
+def _existing(path):
+    """The path itself if it is there (a name may hold [ or *), else what it matches as a pattern, brackets as such at last."""
+    if os.path.lexists(path):
+        return [path]
+    return sorted(glob.glob(path, recursive=True)) or sorted(glob.glob(path.replace("[", "[[]"), recursive=True))
+
+
+def answer(predictor, path, explainer, max_pixels):
     """One row of the table."""
+    shown = as_text(path)
     try:
-        pixels = read_rgb(path)
-    except UnreadableImage as error:
-        return {"path": str(path), "class": None, "confidence": None, "probabilities": None, "error": str(error)}
-    probs = predictor(pixels)
+        pixels = read_rgb(path, max_pixels)
+        probs = predictor(pixels)
+    except (UnreadableImage, UserError) as error:
+        return {"path": shown, "class": None, "confidence": None, "probabilities": None, "error": str(error)}
     best = int(probs.argmax())
     if explainer:
         explainer.write(path, pixels, best)
     named = dict(zip(predictor.classes, map(float, probs), strict=True))
-    return {"path": str(path), "class": predictor.classes[best], "confidence": named[predictor.classes[best]],
+    return {"path": shown, "class": predictor.classes[best], "confidence": named[predictor.classes[best]],
             "probabilities": named, "error": None}  # fmt: skip
-
-
-class Explainer:
-    """Writes pictures with the class activation map of the class that was answered."""
-
-    def __init__(self, model, folder):
-        self.folder, self.predictor, self.written = folder, CheckpointPredictor(student_checkpoint(model)), set()
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def write(self, path, pixels, class_index):
-        heat = grad_cam(self.predictor.model, self.predictor.network_tensor(pixels), class_index)
-        size = self.predictor.input.preprocessing
-        if self.predictor.input.fit != "stretch":
-            pixels = self.predictor.input.square(pixels)  # the map covers the grey beside the picture too
-        picture = overlay(pixels, heat, size["image_size"] / size["resize"])
-        with atomic_path(self._free_name(path)) as temporary:
-            Path(temporary).write_bytes(cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes())
-
-    def _free_name(self, path):
-        """folder/<name>.jpg, numbered where several pictures have the same name."""
-        name, number = path.stem, 1
-        while name in self.written:
-            number += 1
-            name = f"{path.stem}-{number}"
-        self.written.add(name)
-        return self.folder / f"{name}.jpg"
 
 
 def write(rows, classes, output):
     """The table as CSV (a column p_<class> each) or JSON."""
-    if output and output.suffix == ".json":
+    if output and output.suffix.lower() == ".json":
         write_json(output, rows)
         return
     flat = [
@@ -121,7 +129,18 @@ def write(rows, classes, output):
     if output:
         write_csv(output, table)
     else:
-        table.to_csv(sys.stdout, index=False, float_format="%.4f")
+        print_table(table.to_csv(index=False, float_format="%.4f", lineterminator="\n", quoting=csv_quoting(table)))
+
+
+def print_table(text):
+    """Write to the terminal or the pipe in UTF-8, whatever its own encoding: names are any text."""
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python writes as it ends
+    except OSError as error:
+        raise os_user_error(error, "standard output") from error
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import torch
 
+LONGEST_SIDE = 4096  # pixels of a map; JPEG ends at 65,500, and memory long before
+
 
 def grad_cam(model, x, class_index):
     """float32 (h, w) in 0..1: how much each place of the last feature map speaks for the class; x (1, 3, S, S)."""
@@ -13,6 +15,15 @@ def grad_cam(model, x, class_index):
         (gradient,) = torch.autograd.grad(logit, features)
     heat = (gradient.mean((2, 3), keepdim=True) * features).sum(1).relu()[0].detach().numpy()
     return heat / max(heat.max(), 1e-12)
+
+
+def shrunk(pixels):
+    """uint8 (H, W, 3) -> the picture at `LONGEST_SIDE` if a side of it is longer."""
+    height, width = pixels.shape[:2]
+    scale = LONGEST_SIDE / max(height, width)
+    if scale >= 1:
+        return pixels
+    return cv2.resize(pixels, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
 
 
 def overlay(pixels, heat, share=1.0):

@@ -5,47 +5,38 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import UserError
-from data.crops import center_crop
-from data.dataset import resize_square
+from data.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    preprocessing: dict  # of the checkpoint: image_size, resize, mean, std and, since there is a choice, fit
+    preprocessing: Preprocessing  # of the checkpoint
     pixels: bool = False  # raw uint8 NHWC; otherwise normalised float32 NCHW
     color: str = "rgb"  # channel order of raw pixels
     whole_pictures: bool = False  # the IR resizes and cuts by itself, one picture at a time; the ONNX file does not
     fixed_batch: bool = False  # exactly one image
 
     def __post_init__(self):
-        if self.whole_pictures and self.fit != "stretch":
+        fit = self.preprocessing.fit
+        if self.whole_pictures and fit != "stretch":
             raise UserError(
-                f"the student was trained with fit='{self.fit}', but an IR that takes whole pictures can only stretch them. "
+                f"the student was trained with fit='{fit}', but an IR that takes whole pictures can only stretch them. "
                 "Export without --resize."
             )
-
-    @property
-    def fit(self):
-        """How pictures become squares, see `data.dataset.resize_square`; checkpoints from before that choice stretch."""
-        return self.preprocessing.get("fit", "stretch")
-
-    def square(self, pixels):
-        """A picture of any size, uint8 (H, W, 3), as in training before the cut: (R, R, 3), R = `resize`."""
-        return resize_square(pixels, self.preprocessing["resize"], self.fit)
 
     @property
     def ir_pixels(self):
         """The argument `pixels` of `deploy.openvino_ir.save_ir`."""
         if not self.pixels:
             return None
-        resize = self.preprocessing["resize"] if self.whole_pictures else None
-        return self.preprocessing["mean"], self.preprocessing["std"], self.color, resize
+        resize = self.preprocessing.resize if self.whole_pictures else None
+        return self.preprocessing.mean, self.preprocessing.std, self.color, resize
 
     def onnx_input(self, squares):
         """uint8 RGB squares (N, R, R, 3), R = `resize` -> the batch that the ONNX file takes."""
         if self.pixels:
-            return self.ordered(self.cut(squares))
-        return self.normalised(squares)
+            return self.ordered(self.preprocessing.cut(squares))
+        return self.preprocessing.network_input(squares)
 
     def ir_input(self, squares):
         """uint8 RGB squares (N, R, R, 3) -> the batch that the IR takes.
@@ -56,18 +47,19 @@ class NetworkInput:
             return self.ordered(squares.repeat(2, axis=1).repeat(2, axis=2))
         return self.onnx_input(squares)
 
-    def cut(self, squares):
-        """The part that the network sees, uint8 (N, S, S, 3)."""
-        return center_crop(squares, np.arange(len(squares)), self.preprocessing["image_size"])
+    def picture_input(self, pixels):
+        """A picture of any size, uint8 RGB (H, W, 3) -> the batch of one that the IR takes."""
+        if self.whole_pictures:
+            return self.ordered(pixels[None])
+        return self.onnx_input(self.preprocessing.square(pixels)[None])
 
-    def normalised(self, squares):
-        """The batch that the network was trained on, float32 (N, 3, S, S)."""
-        mean, std = (np.float32(self.preprocessing[key]) for key in ("mean", "std"))
-        return np.ascontiguousarray(((self.cut(squares) / np.float32(255) - mean) / std).transpose(0, 3, 1, 2))
+    def ordered(self, pixels):
+        """RGB pixels (..., 3) in the channel order that the network takes."""
+        return np.ascontiguousarray(pixels[..., ::-1] if self.color == "bgr" else pixels)
 
     def describe(self):
         """The section `input` of manifest.json."""
-        size = self.preprocessing["image_size"]
+        size = self.preprocessing.image_size
         batch = 1 if self.fixed_batch else None
         ir_shape = [1, None, None, 3] if self.whole_pictures else [batch, size, size, 3]
         return {
@@ -79,7 +71,3 @@ class NetworkInput:
             "normalised_by": "network" if self.pixels else "caller: (pixel / 255 - mean) / std",
             "resized_by": "IR" if self.whole_pictures else "caller",
         }
-
-    def ordered(self, pixels):
-        """RGB pixels (..., 3) in the channel order that the network takes."""
-        return np.ascontiguousarray(pixels[..., ::-1] if self.color == "bgr" else pixels)

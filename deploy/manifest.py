@@ -17,27 +17,33 @@ HOW = {
 }
 
 
-def write_manifest(folder, *, meta, network_input, accuracy, parity, speed, code_version):
-    """Write labels.txt (a class a line) and manifest.json about all files in `folder`.
+def write_manifest(files, checkpoint, meta, network_input, measured, code_version):
+    """Write labels.txt (a class a line) and manifest.json about all files in the `DeployFolder` `files`.
 
-    meta: of the checkpoint. network_input: a `deploy.inputs.NetworkInput`. accuracy, parity: {artefact: number}. speed: the rows of
-    `deploy.benchmark.compare`.
+    checkpoint, meta: the file that was exported and what it says of itself. network_input: a `deploy.inputs.NetworkInput`.
+    measured: {'accuracy': {engine: number}, 'measured_on': on which pictures, in words, 'parity': {engine: number}, 'speed': the
+    rows of `deploy.timing.compare`}.
     """
-    write_text(folder / "labels.txt", "".join(f"{name}\n" for name in meta["classes"]))
+    write_text(files.labels, "".join(f"{name}\n" for name in meta["classes"]))
     write_json(
-        folder / "manifest.json",
+        files.manifest,
         {
             "classes": meta["classes"],
             "input": network_input.describe(),
             "preprocessing": {
-                **meta["preprocessing"],
-                **HOW[network_input.fit],
+                **network_input.preprocessing.as_dict(),
+                **HOW[network_input.preprocessing.fit],
             },
             "output": "logits",
             "openvino_inference_precision": F32["INFERENCE_PRECISION_HINT"],  # what the numbers below were measured in
-            "accuracy": accuracy,
-            "largest_difference_from_pytorch": parity,
-            "speed": {name: {"ms": ms, "p99_ms": p99, "fps": fps, "fps_throughput": rate} for name, ms, p99, fps, rate in speed},
+            "accuracy": measured["accuracy"],
+            "accuracy_measured_on": measured["measured_on"],
+            "largest_difference_from_pytorch": measured["parity"],
+            "speed": {
+                name: {"ms": ms, "p99_ms": p99, "fps": fps, "fps_throughput": rate}
+                for name, ms, p99, fps, rate in measured["speed"]
+            },
+            "checkpoint": {"file": checkpoint.name, "sha256": sha256(checkpoint)},
             "model": meta["model"],
             "fingerprint": meta["fingerprint"],
             "trained_with": meta["code_version"],
@@ -45,8 +51,8 @@ def write_manifest(folder, *, meta, network_input, accuracy, parity, speed, code
             "versions": {name: metadata.version(name) for name in ("torch", "onnx", "onnxruntime", "openvino", "nncf")},
             "files": {
                 path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
-                for path in sorted(folder.iterdir())
-                if path.name != "manifest.json"
+                for path in sorted(files.path.iterdir())
+                if path != files.manifest
             },
         },
     )

@@ -1,9 +1,5 @@
 """PyTorch model -> ONNX file."""
 
-import contextlib
-import logging
-import warnings
-
 import onnx
 import torch
 
@@ -20,7 +16,7 @@ def export_onnx(model, example, path, *, dynamic_batch=True):
     if not dynamic_batch:
         example = example[:1]
     shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic_batch else None
-    with atomic_path(path) as temporary, _quietly():
+    with atomic_path(path) as temporary:
         torch.onnx.export(
             model.eval(), (example,), temporary, input_names=[INPUT], output_names=[OUTPUT],
             dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False,
@@ -36,16 +32,3 @@ def _strip_notes(network):
     graph = network.graph
     for item in (network, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         item.ClearField("metadata_props")
-
-
-@contextlib.contextmanager
-def _quietly():
-    """The exporter reports every step and every operator it does not need; a failure is still raised."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

@@ -19,8 +19,7 @@ def save_ir(model, xml_path, model_info, *, pixels=None):
     uint8 NHWC, (mean, std, color, resize) whole pictures of any size, one at a time, which it resizes to a square and
     cuts in the centre by itself.
     """
-    if pixels:
-        model = _with_pixel_input(model, *pixels)
+    model = _with_pixel_input(model, *pixels) if pixels else model.clone()
     model.inputs[0].node.layout = ov.Layout("NHWC" if pixels else "NCHW")
     for key, value in model_info.items():
         model.set_rt_info(str(value), ["model_info", key])
@@ -59,33 +58,3 @@ def _with_pixel_input(model, mean, std, color, resize=None):
 def _halve(node):
     """Mean of 2 x 2 pixels, NCHW."""
     return opset.avg_pool(node, [2, 2], [0, 0], [0, 0], [2, 2], False).output(0)
-
-
-def model_info(classes, preprocessing, pixel_input, color, **extra):
-    """The keys of OpenVINO Model API's ClassificationModel, those of our own pixel path, and `extra`.
-
-    Means and scales are in 0..255; with `pixel_input` the network normalises by itself. Model API hands over RGB when
-    reverse_input_channels is true (it reads pictures as BGR), but leaves whole pictures (a network that resizes) as they are.
-    Labels are one word each: blanks become underscores.
-    """
-    mean = [0.0] * 3 if pixel_input else [255 * value for value in preprocessing["mean"]]
-    scale = [1.0] * 3 if pixel_input else [255 * value for value in preprocessing["std"]]
-    return {
-        "model_type": "Classification",
-        "labels": " ".join("_".join(name.split()) for name in classes),
-        "multilabel": False,
-        "hierarchical": False,
-        "output_raw_scores": True,
-        "confidence_threshold": 0.0,
-        "resize_type": "standard",
-        "mean_values": " ".join(f"{value:.9g}" for value in mean),
-        "scale_values": " ".join(f"{value:.9g}" for value in scale),
-        "reverse_input_channels": not (pixel_input and color == "bgr"),
-        **{f"input_{key}": value for key, value in preprocessing.items()},
-        **extra,
-    }
-
-
-def compile_ir(xml_path, hint="LATENCY"):
-    """The compiled FP32 network on the CPU, tuned for `LATENCY` or `THROUGHPUT`."""
-    return ov.Core().compile_model(str(xml_path), "CPU", {"PERFORMANCE_HINT": hint, **F32})

@@ -1,114 +1,175 @@
-"""The steps of an export: the files in each form, the gate that compares them with PyTorch, INT8 within its budget.
+"""A student on its way to files: ONNX, OpenVINO IR, INT8, each asked about the same pictures before it is kept."""
 
-`taken` is a `deploy.inputs.NetworkInput`, `squares` are uint8 RGB pictures (N, R, R, 3) resized but not yet cut.
-"""
+from functools import cached_property
 
 import numpy as np
+import openvino as ov
 import torch
-from scipy.special import softmax
 
 from common.errors import UserError
 from common.files import write_text
-from deploy.benchmark import torch_runner
-from deploy.fuse import PixelInput, fuse
+from deploy.engines import onnx_runner, openvino_runner, torch_runner
+from deploy.fuse import PixelInput, fuse, unfused_batchnorms
 from deploy.int8 import quantize
+from deploy.notes import model_info
 from deploy.onnx_file import export_onnx
-from deploy.openvino_ir import model_info, save_ir, write_ir
-from deploy.parity import check_parity, ir_probabilities, onnx_probabilities
-from recipe import steps
+from deploy.openvino_ir import save_ir, write_ir
+from deploy.parity import check_parity, probabilities
+from deploy.timing import onnx_engine, openvino_engine, torch_engine
+from recipe.pictures import open_data, student_split
 from utils.metrics import accuracy
+from utils.run_folder import DeployFolder
 from utils.runlog import log
 
 CALIBRATION_PICTURES = 300  # NNCF's default
+NOISE_PICTURES = 16  # of random pixels: an engine has to agree on what is no picture at all, too
+BATCH = 64  # pictures in memory at a time
 
 
-def open_squares(run, meta):
-    """(training data set, uint8 (N, R, R, 3) held-out pictures before the cut, their labels (N,))."""
-    train = run.config.student
-    dataset, validation = steps.open_data(run, train)
-    if dataset.fingerprint != meta["fingerprint"]:
+class Export:
+    """One student, the input that its files will take, and the pictures that they are asked about.
+
+    saved: a `recipe.saved_model.SavedModel`. taken: a `deploy.inputs.NetworkInput`. training: the `ImageDataset` that it was
+    trained on. held_out: a `recipe.pictures.HeldOut`. measured_on: what an accuracy on those is of, in words.
+    """
+
+    def __init__(self, saved, taken, training, held_out, measured_on):
+        self.saved, self.taken, self.training, self.held_out, self.measured_on = saved, taken, training, held_out, measured_on
+        self.fused = fuse(saved.model)
+        if unfused_batchnorms(self.fused):
+            raise UserError(f"BatchNorms left after fusing: {', '.join(unfused_batchnorms(self.fused))}.")
+
+    @cached_property
+    def expected(self):
+        """What the trained model says of the held-out pictures and the noise: probabilities (N + 16, K)."""
+        return self._answers(torch_runner(self.saved.model), self.taken.preprocessing.network_input)
+
+    def accuracy(self, probs):
+        """Share of right answers among the held-out pictures, which come first in `probs`."""
+        return accuracy(probs[: len(self.held_out.rows)], self.held_out.labels)
+
+    def write(self, files):
+        """model.onnx, and model.xml with its .bin. The IR is always made from the network on floats, see `save_ir`."""
+        onnx_path, taken = files.onnx, self.taken
+        self._write_onnx(self.fused, taken.preprocessing.network_input, onnx_path)
+        self.network = ov.convert_model(str(onnx_path))
+        save_ir(self.network, files.network, self._notes(self.accuracy(self.expected)), pixels=taken.ir_pixels)
+        if taken.pixels:
+            on_pixels = PixelInput(self.fused, taken.preprocessing.mean, taken.preprocessing.std, taken.color)
+            self._write_onnx(on_pixels, taken.onnx_input, onnx_path)
+
+    def check(self, files, tolerance):
+        """Ask all that was written: ({engine: accuracy}, {engine: largest difference of probabilities from PyTorch}).
+
+        Raises ParityError where a difference is over `tolerance`.
+        """
+        taken, one_by_one = self.taken, self.taken.fixed_batch
+        answers = {
+            "PyTorch fused": self._answers(torch_runner(self.fused), taken.preprocessing.network_input),
+            "ONNX Runtime": self._answers(onnx_runner(files.onnx, fixed_batch=one_by_one), taken.onnx_input),
+            "OpenVINO": self._ir_answers(files.network),
+        }
+        differences = check_parity(self.expected, answers, tolerance)
+        log.info("largest difference of probabilities from PyTorch: " + ", ".join(f"{k} {v:.1e}" for k, v in differences.items()))
+        return {engine: self.accuracy(probs) for engine, probs in {"PyTorch": self.expected, **answers}.items()}, differences
+
+    def write_int8(self, files, fp32_accuracy, budget):
+        """model_int8.xml if it keeps within `budget` points of the FP32 one; otherwise a line that says what it reached.
+
+        After `write`. Returns {engine: accuracy}, empty where it was not kept.
+        """
+        path = files.network_int8
+        log.info(f"INT8: quantising on {len(self._calibration())} training pictures, which takes a while")
+        quantized = quantize(self.network, self._calibration(), self._inputs(), self.held_out.labels, max_drop=budget / 100)
+        save_ir(quantized, path, {}, pixels=self.taken.ir_pixels)
+        score = self.accuracy(self._ir_answers(path))
+        drop = 100 * (fp32_accuracy - score)
+        if drop > budget:
+            path.unlink()
+            path.with_suffix(".bin").unlink()
+            log.info(f"INT8 costs {drop:.2f} points of accuracy ({score:.4f}), more than {budget:g}: FP32 is kept alone.")
+            return {}
+        save_ir(quantized, path, self._notes(score), pixels=self.taken.ir_pixels)
+        log.info(f"INT8: accuracy {score:.4f}, {drop:.2f} points below FP32 (budget {budget:g})")
+        return {"OpenVINO INT8": score}
+
+    def engines(self, files):
+        """All ways to run what was written, for `deploy.timing.compare`."""
+        taken, squares = self.taken, next(self._squares())
+        floats = taken.preprocessing.network_input(squares)
+        engines = [
+            torch_engine("PyTorch eager", self.saved.model, floats),
+            torch_engine("PyTorch fused", self.fused, floats),
+            onnx_engine("ONNX Runtime", files.onnx, taken.onnx_input(squares), fixed_batch=taken.fixed_batch),
+            openvino_engine("OpenVINO", files.network, taken.ir_input(squares)),
+        ]
+        if files.network_int8.is_file():
+            engines.append(openvino_engine("OpenVINO INT8", files.network_int8, taken.ir_input(squares)))
+        return engines
+
+    def _write_onnx(self, model, convert, path):
+        example = convert(np.zeros((2, *self.training.images.shape[1:]), np.uint8))
+        export_onnx(model, torch.from_numpy(example), path, dynamic_batch=not self.taken.fixed_batch)
+
+    def _notes(self, score):
+        """What an IR says of itself."""
+        return model_info(
+            self.saved.classes, self.taken,
+            fingerprint=self.saved.meta["fingerprint"], accuracy=f"{score:.4f}", accuracy_measured_on=self.measured_on,
+        )  # fmt: skip
+
+    def _answers(self, run, convert):
+        return probabilities(run, map(convert, self._squares()))
+
+    def _ir_answers(self, path):
+        one_by_one = self.taken.fixed_batch or self.taken.whole_pictures
+        return self._answers(openvino_runner(path, fixed_batch=one_by_one), self.taken.ir_input)
+
+    def _squares(self):
+        """uint8 RGB (B, R, R, 3): the held-out pictures before the cut, then the noise, a batch at a time."""
+        images, rows = self.held_out.dataset.images, self.held_out.rows
+        for start in range(0, len(rows), BATCH):
+            yield images[rows[start : start + BATCH]]
+        yield np.random.default_rng(0).integers(0, 256, (NOISE_PICTURES, *images.shape[1:]), np.uint8)
+
+    def _calibration(self):
+        """Some training pictures."""
+        rows = np.random.default_rng(0).permutation(len(self.training))[:CALIBRATION_PICTURES]
+        return _Inputs(self.taken.preprocessing, self.training.images, np.sort(rows))
+
+    def _inputs(self):
+        """All held-out pictures."""
+        return _Inputs(self.taken.preprocessing, self.held_out.dataset.images, self.held_out.rows)
+
+
+class _Inputs:
+    """What the network takes of each of the pictures `rows`, float32 (1, 3, S, S), made when it is asked for."""
+
+    def __init__(self, preprocessing, images, rows):
+        self.preprocessing, self.images, self.rows = preprocessing, images, rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return self.preprocessing.network_input(self.images[self.rows[i]][None])
+
+
+def open_export(run, saved, taken):
+    """The `Export` of a student of `run`, asked about the pictures that were held out when it was trained."""
+    dataset, validation = open_data(run, saved.preprocessing)
+    if dataset.fingerprint != saved.meta["fingerprint"]:
         raise UserError(f"{run.config.data.root}: the data set's fingerprint differs from the one the student was trained on.")
-    held_out, rows = steps.student_split(run, dataset, validation)[1]
-    return dataset, held_out.images[rows], held_out.labels[rows]
-
-
-def ir_notes(meta, taken, score):
-    """What is written into an IR about itself."""
-    notes = {"fingerprint": meta["fingerprint"], "accuracy": f"{score:.4f}"}
-    return model_info(meta["classes"], meta["preprocessing"], taken.pixels, taken.color, **notes)
-
-
-def write_networks(fused, files, taken, squares, info):
-    """The ONNX file and the IR. The IR is always made from the network on floats, see `save_ir`."""
-    onnx_path, xml_path = files
-    example = torch.from_numpy(taken.normalised(squares[:2]))
-    export_onnx(fused, example, onnx_path, dynamic_batch=not taken.fixed_batch)
-    write_ir(onnx_path, xml_path, info, pixels=taken.ir_pixels)
-    if taken.pixels:
-        on_pixels = PixelInput(fused, taken.preprocessing["mean"], taken.preprocessing["std"], taken.color)
-        export_onnx(on_pixels, torch.from_numpy(taken.onnx_input(squares[:2])), onnx_path, dynamic_batch=not taken.fixed_batch)
-
-
-def gate(model, fused, files, taken, squares, labels, scores, tolerance):
-    """Real and random pictures through all engines; adds each engine's accuracy to `scores`, returns the largest differences."""
-    noise = np.random.default_rng(0).integers(0, 256, (16, *squares.shape[1:]), np.uint8)
-    everything = np.concatenate([squares, noise])
-    answers = {
-        "PyTorch fused": probabilities(fused, taken.normalised(everything)),
-        "ONNX Runtime": onnx_probabilities(files[0], in_batches(taken.onnx_input, everything, 1 if taken.fixed_batch else 64)),
-        "OpenVINO": ir_answers(files[1], taken, everything),
-    }
-    scores |= {engine: accuracy(probs[: len(labels)], labels) for engine, probs in answers.items()}
-    differences = check_parity(probabilities(model, taken.normalised(everything)), answers, tolerance)
-    log.info("largest difference of probabilities from PyTorch: " + ", ".join(f"{k} {v:.1e}" for k, v in differences.items()))
-    return differences
-
-
-def write_int8(fused, path, taken, training, squares, labels, scores, meta, budget):
-    """The INT8 IR if it keeps within `budget` points of the FP32 one; otherwise a line that says what it reached. True if kept."""
-    rows = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_PICTURES]
-    on_floats = path.with_name("floats.onnx")
-    export_onnx(fused, torch.from_numpy(taken.normalised(squares[:2])), on_floats, dynamic_batch=not taken.fixed_batch)
-    quantized = quantize(on_floats, taken.normalised(training.images[np.sort(rows)]), taken.normalised(squares), labels,
-                         max_drop=budget / 100)  # fmt: skip
-    on_floats.unlink()
-    save_ir(quantized, path, {}, pixels=taken.ir_pixels)
-    score = accuracy(ir_answers(path, taken, squares), labels)
-    drop = 100 * (scores["OpenVINO"] - score)
-    if drop > budget:
-        path.unlink()
-        path.with_suffix(".bin").unlink()
-        log.info(f"INT8 costs {drop:.2f} points of accuracy ({score:.4f}), more than {budget:g}: FP32 is kept alone.")
-        return False
-    scores["OpenVINO INT8"] = score
-    save_ir(quantized, path, ir_notes(meta, taken, score), pixels=taken.ir_pixels)
-    log.info(f"INT8: accuracy {score:.4f}, {drop:.2f} points below FP32 (budget {budget:g})")
-    return True
-
-
-def ir_answers(path, taken, squares):
-    """Probabilities (N, K) of an IR on the squares (N, R, R, 3), as it takes them."""
-    one_by_one = taken.fixed_batch or taken.whole_pictures
-    return ir_probabilities(path, in_batches(taken.ir_input, squares, 1 if one_by_one else 64))
-
-
-def probabilities(model, inputs):
-    """PyTorch's answer, float32 (N, K)."""
-    run = torch_runner(model)
-    return np.concatenate([softmax(run(batch).numpy(), axis=1) for batch in np.split(inputs, range(64, len(inputs), 64))])
-
-
-def in_batches(convert, squares, size):
-    """`squares` in pieces of `size`, each converted when it is asked for."""
-    return (convert(squares[start : start + size]) for start in range(0, len(squares), size))
+    _, held_out = student_split(run, dataset, validation)
+    return Export(saved, taken, dataset, held_out, saved.meta["measured_on"])
 
 
 def export_ir(model, classes, taken, folder):
     """Write an IR of `model` with the input `taken` into the new `folder`; returns the path of its .xml."""
     folder.mkdir()
-    size = taken.preprocessing["image_size"]
-    export_onnx(fuse(model), torch.zeros(2, 3, size, size), folder / "model.onnx")
-    info = model_info(classes, taken.preprocessing, taken.pixels, taken.color)
-    write_ir(folder / "model.onnx", folder / "model.xml", info, pixels=taken.ir_pixels)
-    write_text(folder / "labels.txt", "".join(f"{name}\n" for name in classes))
-    return folder / "model.xml"
+    size = taken.preprocessing.image_size
+    files = DeployFolder(folder)
+    export_onnx(fuse(model), torch.zeros(2, 3, size, size), files.onnx)
+    write_ir(files.onnx, files.network, model_info(classes, taken), pixels=taken.ir_pixels)
+    write_text(files.labels, "".join(f"{name}\n" for name in classes))
+    return files.network

@@ -1,5 +1,7 @@
 """One picture in, class probabilities out: the pixel path of training around an exported IR or a checkpoint."""
 
+import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +10,23 @@ import torch
 from scipy.special import softmax
 
 from common.errors import UserError
-from deploy.inputs import NetworkInput
-from deploy.openvino_ir import compile_ir
-from recipe import steps
+from common.files import check_files, read_json
+from deploy.engines import compile_ir
+from deploy.notes import check_classes, read_input, read_notes
+from recipe.saved_model import check_names, load_model
+from utils.run_folder import DeployFolder, RunFolder
+from utils.runlog import log
+
+IR = re.compile(rb'<net [^>]*version="1[01]"')
 
 
 def open_predictor(path):
     """The predictor for `path`: a run folder (its exported IR, or its student), an IR's .xml, or a checkpoint's .pth."""
     path = Path(path)
     if path.is_dir():
-        path = path / "deploy/model.xml" if (path / "deploy/model.xml").is_file() else student_checkpoint(path)
+        path = _newest(RunFolder(path))
+    elif path.suffix == ".xml":
+        _tell_if_older(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file. Give a run folder, a model.xml that export_openvino.py wrote, or a checkpoint.")
     if path.suffix == ".xml":
@@ -27,89 +36,139 @@ def open_predictor(path):
     raise UserError(f"{path}: neither a run folder, nor a .xml, nor a .pth file.")
 
 
-def student_checkpoint(path):
-    """The checkpoint of a run folder's student (averaged, else best); a checkpoint's own path is returned as it is."""
-    path = Path(path)
-    if path.suffix == ".pth":
-        return path
-    files = [path / "student" / name for name in ("averaged.pth", "best.pth")]
-    for file in files:
-        if file.is_file():
-            return file
-    raise UserError(f"{path}: has no checkpoint ({files[0]} or best.pth). Give the folder of a run that m11.py finished.")
+def _newest(folder):
+    """The exported IR of a run, unless the student was trained anew since."""
+    if not folder.exported.network.is_file():
+        return folder.trained()
+    if folder.export_is_current():
+        return folder.exported.network
+    log.warning(
+        f"{folder.deploy}: was exported from an older student; {folder.trained()} answers instead. "
+        f"Run: python export_openvino.py {folder.path}"
+    )
+    return folder.trained()
 
 
-class CheckpointPredictor:
-    """uint8 RGB (H, W, 3) of any size -> probabilities float32 (K,), by PyTorch."""
+def _tell_if_older(xml_path):
+    run = _run_of(xml_path)
+    if run and not run.export_is_current():
+        log.warning(f"{xml_path}: was exported from an older student. Run: python export_openvino.py {run.path}")
 
-    def __init__(self, path):
-        self.model, self.meta = steps.load_model(path)
-        self.classes, self.input = self.meta["classes"], NetworkInput(self.meta["preprocessing"])
+
+def _run_of(xml_path):
+    """The `RunFolder` that an IR was exported in, None for one that lies elsewhere."""
+    folder = xml_path.absolute().parent
+    run = RunFolder(folder.parent)
+    return run if folder == run.deploy and run.exported.manifest.is_file() else None
+
+
+def student_of(predictor):
+    """The `CheckpointPredictor` of the student that `predictor` answers for: itself, or the one that its IR was exported from.
+
+    Raises UserError where that lies elsewhere, or was trained anew.
+    """
+    if isinstance(predictor, CheckpointPredictor):
+        return predictor
+    run = _run_of(predictor.path)
+    if run is None or not run.shipped().is_file() or not run.export_is_current():
+        raise UserError(
+            f"{predictor.path}: the student that it was exported from, which makes the maps, does not lie in its run, or was "
+            "trained anew. Give its checkpoint (.pth) instead, or export again."
+        )
+    return CheckpointPredictor(run.shipped())
+
+
+class Predictor:
+    """Called with uint8 RGB (H, W, 3) of any size, answers with probabilities float32 (K,); `classes` names them.
+
+    Raises UserError where the network answers with something else than numbers.
+    """
+
+    path: Path  # of its file
+    classes: list[str]
 
     def __call__(self, pixels):
+        probs = softmax(self.logits(pixels))
+        if not np.isfinite(probs).all():
+            raise UserError("the network's answer is not a number (NaN): it was spoilt in training. Train it again.")
+        return probs
+
+
+class CheckpointPredictor(Predictor):
+    """By PyTorch."""
+
+    def __init__(self, path):
+        saved, self.path = load_model(path), Path(path)
+        self.model, self.meta, self.classes, self.preprocessing = saved.model, saved.meta, saved.classes, saved.preprocessing
+
+    def logits(self, pixels):
         with torch.inference_mode():
-            return self.model(self.network_tensor(pixels)).softmax(1)[0].numpy()
+            return self.model(self.network_tensor(pixels))[0].numpy()
 
     def network_tensor(self, pixels):
         """float32 (1, 3, S, S), as in training."""
-        return torch.from_numpy(self.input.normalised(self.input.square(pixels)[None])).contiguous(
-            memory_format=torch.channels_last
-        )
+        batch = torch.from_numpy(self.preprocessing.network_input(self.preprocessing.square(pixels)[None]))
+        return batch.contiguous(memory_format=torch.channels_last)
 
 
-class IrPredictor:
-    """uint8 RGB (H, W, 3) of any size -> probabilities float32 (K,), by OpenVINO on the CPU.
-
-    What the network leaves to its caller (resizing, cutting, normalising) is read from the IR's own notes.
-    """
+class IrPredictor(Predictor):
+    """By OpenVINO on the CPU. What the network leaves to its caller (resizing, cutting, normalising) it says in its own notes."""
 
     def __init__(self, xml_path):
-        network = ov.Core().read_model(str(xml_path))
-        notes = _notes(network, xml_path)
+        self.path = xml_path = Path(xml_path)
+        _check_whole(xml_path)
+        if not IR.search(xml_path.read_bytes()[:4096]):  # OpenVINO would try, and talk about, all formats it knows
+            raise UserError(f"{xml_path}: not a network that OpenVINO can read, or damaged. Export it again.")
+        with _explained(xml_path):
+            network = ov.Core().read_model(str(xml_path))
+        notes = read_notes(network, xml_path)
         self.classes = _class_names(xml_path, notes)
-        self.input = _network_input(network, notes)
-        self._request = compile_ir(xml_path).create_infer_request()
+        check_names(self.classes, xml_path)
+        check_classes(network, self.classes, xml_path)
+        self.input = read_input(network, notes, xml_path)
+        with _explained(xml_path):
+            self._request = compile_ir(xml_path).create_infer_request()
 
-    def __call__(self, pixels):
-        return softmax(self._request.infer([self.network_input(pixels)])[0][0])
-
-    def network_input(self, pixels):
-        """The picture as the IR takes it, a batch of one."""
-        if self.input.whole_pictures:
-            return self.input.ordered(pixels[None])
-        return self.input.onnx_input(self.input.square(pixels)[None])
+    def logits(self, pixels):
+        with _explained(self.path):
+            return self._request.infer([self.input.picture_input(pixels)])[0][0]
 
 
-def _notes(network, xml_path):
-    """The IR's section rt_info/model_info as a dict of str."""
-    if not network.has_rt_info(["model_info", "input_resize"]):
+@contextmanager
+def _explained(xml_path):
+    """Turn what OpenVINO raises into a UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise UserError(
-            f"{xml_path}: does not say what pictures it takes (no rt_info/model_info). Export it with export_openvino.py."
-        )
-    return {key: value.astype(str) for key, value in network.get_rt_info(["model_info"]).astype(dict).items()}
+            f"{xml_path}: OpenVINO cannot use it ({lines[-1][:300] if lines else 'no reason'}). Export it again."
+        ) from error
+
+
+def _check_whole(xml_path):
+    """UserError where a file is not the one that the manifest beside it describes; an IR without a manifest is taken as it is."""
+    files = DeployFolder(xml_path.parent)
+    if files.manifest.is_file():
+        names = [xml_path.name, xml_path.with_suffix(".bin").name, files.labels.name]
+        check_files(xml_path.parent, read_json(files.manifest).get("files"), names, "Export it again with export_openvino.py.")
 
 
 def _class_names(xml_path, notes):
     """The names in labels.txt beside the IR; without it those in the notes, whose blanks are underscores."""
-    labels = Path(xml_path).with_name("labels.txt")
-    return labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else notes["labels"].split()
+    labels = DeployFolder(xml_path.parent).labels
+    if labels.is_file():
+        try:
+            return labels.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{labels}: damaged: not UTF-8 ({error.reason}). Copy or export it again.") from error
+    return notes.get("labels", "").split()
 
 
-def _network_input(network, notes):
-    shape, pixels = network.inputs[0].partial_shape, network.inputs[0].element_type == ov.Type.u8
-    scale = np.array([notes["mean_values"].split(), notes["scale_values"].split()], float) / 255
-    preprocessing = {
-        "image_size": int(notes["input_image_size"]),
-        "resize": int(notes["input_resize"]),
-        "fit": notes.get("input_fit", "stretch"),
-        "mean": scale[0].tolist(),
-        "std": scale[1].tolist(),
-    }
-    color = "rgb" if notes["reverse_input_channels"] == "True" else "bgr"
-    return NetworkInput(
-        preprocessing,
-        pixels,
-        color=color if pixels else "rgb",
-        whole_pictures=pixels and shape[1].is_dynamic,
-        fixed_batch=shape[0].is_static,
-    )
+def check_exported(folder, xml_path):
+    """Is the IR of a run there, and of the student that lies beside it? UserError otherwise."""
+    flag = " --int8" * ("int8" in xml_path.name)
+    if not xml_path.is_file():
+        raise UserError(f"{xml_path}: not there. Run: python export_openvino.py {folder.path}{flag}")
+    if not folder.export_is_current():
+        raise UserError(f"{xml_path}: was exported from an older student. Run: python export_openvino.py {folder.path}{flag}")

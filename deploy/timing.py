@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import openvino as ov
-import torch
 
-from deploy.openvino_ir import compile_ir
-from deploy.parity import onnx_session
+from deploy.engines import onnx_runner, openvino_runner, openvino_stream_runner, torch_runner
+
+SECONDS = 5.0  # that each engine gets for its latency, and again for its throughput, unless it has been asked often enough before
 
 
 @dataclass(frozen=True)
@@ -31,24 +30,45 @@ def compare(engines, *, repeats=100):
 def latency(engines, *, repeats=100, turn=20):
     """{name: (median ms, 99th percentile ms)} of one image at a time; the engines take turns of `turn` images.
 
-    Three images go before each turn uncounted: the threads of the engine before spin on for some milliseconds.
+    A slow network, or one on a busy machine, gets fewer images, so that all of it takes `SECONDS` for each engine.
     """
-    times = {engine.name: [] for engine in engines}
-    for first in range(-turn, repeats, turn):  # one turn more, to warm up
+    times, end = {engine.name: [] for engine in engines}, time.perf_counter() + SECONDS * len(engines)
+    turns = range(-turn, repeats, turn)  # one turn more, to warm up
+    for first in turns:
+        if first > 0 and time.perf_counter() > end:
+            break
         for engine in engines:
-            image = engine.batch[:1]
-            for i in range(-3, min(turn, repeats - first)):
-                start = time.perf_counter()
-                engine.run(image)
-                if first >= 0 and i >= 0:
-                    times[engine.name].append(1e3 * (time.perf_counter() - start))
+            taken = _turn(engine, min(turn, repeats - first), SECONDS / len(turns))
+            if first >= 0:
+                times[engine.name] += taken
     return {name: (float(np.median(t)), float(np.percentile(t, 99))) for name, t in times.items()}
 
 
+def _turn(engine, number, seconds):
+    """Milliseconds of each of `number` images; of fewer, one at least, where they take longer than `seconds`.
+
+    Three images go before them uncounted: the threads of the engine before spin on for some milliseconds.
+    """
+    image, times, end = engine.batch[:1], [], time.perf_counter() + seconds
+    for i in range(-3, number):
+        start = time.perf_counter()
+        if start > end and (i < 0 or times):
+            continue
+        engine.run(image)
+        if i >= 0:
+            times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
 def throughput(engines, *, rounds=5):
-    """{name: images/s}, the median over `rounds` in which every engine takes its turn on its batch."""
-    rates = {engine.name: [] for engine in engines}
+    """{name: images/s}, the median over `rounds` in which every engine takes its turn on its batch.
+
+    Fewer rounds, one at least, where they take longer than `SECONDS` for each engine.
+    """
+    rates, end = {engine.name: [] for engine in engines}, time.perf_counter() + SECONDS * len(engines)
     for i in range(rounds + 1):
+        if i > 1 and time.perf_counter() > end:
+            break
         for engine in engines:
             start = time.perf_counter()
             engine.stream(engine.batch)
@@ -65,40 +85,10 @@ def torch_engine(name, model, batch):
 
 def onnx_engine(name, path, batch, *, fixed_batch=False):
     """ONNX Runtime. fixed_batch: the file takes one image, so a batch goes through one by one."""
-    run = onnx_session(path)
-    return Engine(name, run, (lambda images: [run(image[None]) for image in images]) if fixed_batch else run, batch)
+    run = onnx_runner(path, fixed_batch=fixed_batch)
+    return Engine(name, run, run, batch)
 
 
 def openvino_engine(name, xml_path, batch):
     """OpenVINO, tuned for latency, and for throughput with parallel requests of one image each."""
     return Engine(name, openvino_runner(xml_path), openvino_stream_runner(xml_path), batch)
-
-
-def torch_runner(model):
-    """batch array -> logits by PyTorch on the CPU."""
-    model = model.eval().to(memory_format=torch.channels_last)
-
-    def run(batch):
-        with torch.inference_mode():
-            tensor = torch.from_numpy(batch)
-            return model(tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor)
-
-    return run
-
-
-def openvino_runner(xml_path):
-    """One image at a time -> logits by OpenVINO."""
-    request = compile_ir(xml_path).create_infer_request()
-    return lambda batch: request.infer([batch])
-
-
-def openvino_stream_runner(xml_path):
-    """A batch, image after image through parallel requests, by OpenVINO tuned for throughput."""
-    queue = ov.AsyncInferQueue(compile_ir(xml_path, "THROUGHPUT"))
-
-    def run(batch):
-        for i in range(len(batch)):
-            queue.start_async([batch[i : i + 1]])
-        queue.wait_all()
-
-    return run

@@ -1,0 +1,59 @@
+"""What runs a network on the CPU: PyTorch, ONNX Runtime, OpenVINO. Each runner takes a batch and returns logits float32 (N, K)."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import openvino as ov
+import torch
+
+from deploy.onnx_file import INPUT
+from deploy.openvino_ir import F32
+
+
+def torch_runner(model):
+    """batch, float (N, 3, H, W) or uint8 (N, H, W, 3) -> logits by PyTorch."""
+    model = model.eval().to(memory_format=torch.channels_last)
+
+    def run(batch):
+        with torch.inference_mode():
+            tensor = torch.from_numpy(batch)
+            return model(tensor.contiguous(memory_format=torch.channels_last)).numpy()
+
+    return run
+
+
+def onnx_runner(path, *, fixed_batch=False):
+    """batch -> logits by ONNX Runtime. fixed_batch: the file takes one image, so a batch goes through one by one."""
+    content = Path(path).read_bytes()  # it takes no path that is not UTF-8
+    session = onnxruntime.InferenceSession(content, onnxruntime.SessionOptions(), providers=["CPUExecutionProvider"])
+    run = lambda batch: session.run(None, {INPUT: batch})[0]  # noqa: E731
+    return _one_by_one(run) if fixed_batch else run
+
+
+def openvino_runner(xml_path, *, fixed_batch=False):
+    """batch -> logits by OpenVINO, tuned for latency. fixed_batch: as for `onnx_runner`."""
+    request = compile_ir(xml_path).create_infer_request()
+    run = lambda batch: request.infer([batch])[0]  # noqa: E731
+    return _one_by_one(run) if fixed_batch else run
+
+
+def openvino_stream_runner(xml_path):
+    """A batch, image after image through parallel requests, by OpenVINO tuned for throughput; answers are not kept."""
+    queue = ov.AsyncInferQueue(compile_ir(xml_path, "THROUGHPUT"))
+
+    def run(batch):
+        for i in range(len(batch)):
+            queue.start_async([batch[i : i + 1]])
+        queue.wait_all()
+
+    return run
+
+
+def compile_ir(xml_path, hint="LATENCY"):
+    """The compiled network on the CPU, in FP32 but where it is quantised, tuned for `LATENCY` or `THROUGHPUT`."""
+    return ov.Core().compile_model(str(xml_path), "CPU", {"PERFORMANCE_HINT": hint, **F32})
+
+
+def _one_by_one(run):
+    return lambda batch: np.concatenate([run(image[None]) for image in batch])

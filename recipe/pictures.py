@@ -1,0 +1,85 @@
+"""The pictures of a run: opened, split into those that are trained on and those that judge, found again as files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.dataset import ImageDataset, open_dataset, shared_contents
+from data.folds import assign_folds
+from data.preprocessing import Preprocessing
+from data.textiles import write_textiles
+from utils import distributed
+from utils.runlog import log
+
+DRAWING_SEED = 42  # of the embedded pictures, whatever the run's seed: they are data, and an ablation's seeds share them
+
+
+def preprocessing_of(section):
+    """The `Preprocessing` that a section of the config describes."""
+    return Preprocessing(
+        image_size=section.image_size,
+        resize=section.resize or section.image_size,
+        fit=section.fit,
+        mean=(section.mean,) * 3,
+        std=(section.std,) * 3,
+    )
+
+
+def open_data(run, preprocessing):
+    """The pictures of `data.root` and, or None, of `data.val_root`, cached as `preprocessing` squares them."""
+    data = run.config.data
+    if data.draw_textiles:
+        root = Path(data.root).parent
+        distributed.main_first(lambda: write_textiles(root, num_train=data.draw_textiles, seed=DRAWING_SEED))
+    folder = Path(data.cache) if data.cache else run.folder.path
+    how = {"size": preprocessing.resize, "fit": preprocessing.fit, "max_pixels": data.max_pixels, "verify": data.verify}
+    dataset = distributed.main_first(lambda: open_dataset(data.root, folder, classes=data.classes, **how))
+    if data.val_root is None:
+        return dataset, None
+    validation = distributed.main_first(
+        lambda: open_dataset(data.val_root, folder, classes=dataset.classes, name="validation", **how)
+    )
+    for ours, theirs in shared_contents(dataset, validation)[:5]:
+        log.info(f"warning: the validation picture {theirs!r} is also in the training data ({ours!r}): its accuracy is flattered")
+    return dataset, validation
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Pictures that a training is judged by."""
+
+    dataset: ImageDataset
+    rows: np.ndarray  # int64 (M,), numbers of pictures in `dataset`
+    name: str  # for people
+    in_training_set: bool = False  # a fold of the training pictures, which a second stage on all of them has seen
+
+    @property
+    def labels(self):
+        """int64 (M,)."""
+        return self.dataset.labels[self.rows]
+
+    def describe(self, seen):
+        """What a measured accuracy is of; seen: is it of a model that was trained on the whole training set?"""
+        return self.name + (", which it was trained on too" if seen and self.in_training_set else "")
+
+    def files(self):
+        """(paths, class names) of the pictures as files."""
+        part = self.dataset.table.iloc[self.rows]
+        return [self.dataset.root / path for path in part["path"]], part["label"].tolist()
+
+
+def student_split(run, dataset, validation):
+    """Rows to train on, and what is held out: the validation pictures, or one fold where there are none."""
+    if validation is not None:
+        return np.arange(len(dataset)), HeldOut(validation, np.arange(len(validation)), "validation pictures")
+    section = run.config.student
+    folds = assign_folds(dataset.table, section.num_folds, run.config.seed)
+    name = f"fold {section.fold} of {section.num_folds}"
+    return np.flatnonzero(folds != section.fold), HeldOut(dataset, np.flatnonzero(folds == section.fold), name, True)
+
+
+def held_out_files(run):
+    """(paths, class names) of the pictures that the student of `run` was not trained on, as files."""
+    dataset, validation = open_data(run, preprocessing_of(run.config.student))
+    return student_split(run, dataset, validation)[1].files()

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-CPP_PACKAGES := g++ cmake libopencv-dev libjpeg-dev nlohmann-json3-dev
+CPP_PACKAGES := g++ cmake libopencv-dev nlohmann-json3-dev libjpeg-dev libpng-dev libtiff-dev libwebp-dev libgif-dev zlib1g-dev
 OPENVINO_DIR = $$($(BIN)/python -c 'import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec("openvino").origin).parent / "cmake")')
 
 .PHONY: help demo test cpp cpp-check cpp-packages submission lint format clean-demo
@@ -21,11 +21,11 @@ test: $(STAMP)  ## all tests
 
 cpp: $(STAMP)  ## the C++ program build/cpp/classify and the platform's library build/cpp/lib/libji.so
 	@command -v cmake >/dev/null && command -v g++ >/dev/null || { echo "On Debian and Ubuntu: apt-get install $(CPP_PACKAGES)"; exit 1; }
-	cmake -S deploy/cpp -B build/cpp -DCMAKE_BUILD_TYPE=Release -DOpenVINO_DIR=$(OPENVINO_DIR)
+	cmake -S deploy/cpp -B build/cpp -DCMAKE_BUILD_TYPE=Release -DOpenVINO_DIR=$(OPENVINO_DIR) -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	cmake --build build/cpp --parallel
 
 cpp-check: $(STAMP)  ## the C++ tests and 20,000 mutated pictures under AddressSanitizer and UndefinedBehaviorSanitizer
-	cmake -S deploy/cpp -B build/sanitized -DSANITIZE=ON -DOpenVINO_DIR=$(OPENVINO_DIR)
+	cmake -S deploy/cpp -B build/sanitized -DSANITIZE=ON -DOpenVINO_DIR=$(OPENVINO_DIR) -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	cmake --build build/sanitized --parallel
 	ctest --test-dir build/sanitized --output-on-failure
 

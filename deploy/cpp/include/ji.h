@@ -3,8 +3,10 @@
  *
  * The network is ../model/model.xml beside the folder of libji.so, with model.bin and labels.txt; an optional
  * ../config/config.json may hold any of
- *   {"model": "model.xml", "threads": 0, "keys": {"class": "class", "confidence": "confidence", "probabilities": "probabilities"}}
- * threads: of inference, 0 for all cores. model: relative to ../model.
+ *   {"model": "model.xml", "threads": 0, "max_pixels": 200000000,
+ *    "keys": {"class": "class", "confidence": "confidence", "probabilities": "probabilities"}}
+ * threads: of inference, 0 for all cores. max_pixels: encoded pictures with more are refused before they are decoded. model:
+ * relative to ../model. Where manifest.json lies beside the model, files that are not what it says are refused.
  *
  * Every function returns JISDK_RET_SUCCEED or another of the codes below; none throws or ends the process.
  * `args` may be NULL and is not looked at: a classifier has nothing to be told about a picture.
@@ -64,7 +66,8 @@ void ji_destroy_predictor(void *predictor);
  * Classify one picture, given as pixels, as an encoded file in memory, or as the name of a file. The same picture gets
  * the same answer on each way. `out` and `outFile` receive the picture with its class written on it, in the size of the
  * input; `out`, `outFile` and `event` may be NULL. event->json and out->data belong to the predictor, until the
- * next call on it or its destruction. What outFile ends in says which format is written (.jpg, .png, ...).
+ * next call on it or its destruction. What outFile ends in says which format is written: .jpg, .jpeg or .png.
+ * Files may be JPEG, PNG, WebP, BMP, TIFF, GIF (the first frame of those that move) or PNM.
  */
 int ji_calc_frame(void *predictor, const JI_CV_FRAME *in, const char *args, JI_CV_FRAME *out, JI_EVENT *event);
 int ji_calc_buffer(void *predictor, const void *buffer, int length, const char *args, const char *outFile, JI_EVENT *event);

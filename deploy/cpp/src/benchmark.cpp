@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <iomanip>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -19,6 +20,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Paths = std::vector<std::string>;
 
+const size_t ANY = SIZE_MAX;  // number of pixels: too large pictures are left out before anything is measured
+
 double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 
 double mean(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / values.size(); }
@@ -30,14 +33,14 @@ double percentile(std::vector<double> values, double share) {
 }
 
 /// Also warms the page cache, so that no measurement waits for the disk.
-Paths readable(const Paths& paths) {
+Paths readable(const Paths& paths, size_t max_pixels) {
     Paths good;
     Bytes content;
     cv::Mat bgr;
     for (const auto& path : paths) {
         try {
             read_file(path, content);
-            decode(content, bgr);
+            decode(content, bgr, max_pixels);
             good.push_back(path);
         } catch (const PictureError&) {
         }
@@ -55,7 +58,7 @@ void measure_latency(Model& model, const Paths& paths, double seconds, Benchmark
     auto one = [&](const std::string& path) {
         auto start = Clock::now();
         read_file(path, content);
-        decode(content, bgr);
+        decode(content, bgr, ANY);
         double decoded = ms_since(start);
         preprocess(bgr, request);
         double preprocessed = ms_since(start);
@@ -99,7 +102,7 @@ double decode_rate(const Paths& paths, int num_threads, double seconds) {
     return rate_on_threads(num_threads, seconds, [&] {
         return [&paths, content = Bytes(), bgr = cv::Mat()](size_t i) mutable {
             read_file(paths[i % paths.size()], content);
-            decode(content, bgr);
+            decode(content, bgr, ANY);
         };
     });
 }
@@ -109,7 +112,7 @@ double preprocess_rate(Model& model, const Paths& paths, int num_threads, double
         Bytes content;
         cv::Mat bgr;
         read_file(paths[0], content);
-        decode(content, bgr);
+        decode(content, bgr, ANY);
         return [bgr, preprocess = Preprocess(model.input), request = model.compiled.create_infer_request()](size_t) mutable {
             preprocess(bgr, request);
         };
@@ -121,7 +124,7 @@ double infer_rate(Model& model, const Paths& paths, size_t num_requests, double 
     Pool<Request*> idle;
     std::vector<std::unique_ptr<Request>> requests;
     for (size_t i = 0; i < num_requests; ++i) {
-        auto* request = requests.emplace_back(std::make_unique<Request>(model)).get();
+        auto* request = requests.emplace_back(std::make_unique<Request>(model, ANY)).get();
         request->load_file(paths[i % paths.size()]);
         request->infer();
         request->on_done([&idle, request](std::exception_ptr) { idle.put(request); });
@@ -141,7 +144,7 @@ double end_to_end_rate(Model& model, const Paths& paths, int decoders, double se
         if (next > 0 && ms_since(start) >= 1000 * seconds) return {};
         return paths[next++ % paths.size()];
     };
-    classify_all(model, decoders, source, [&](const Result& result) {
+    classify_all(model, decoders, ANY, source, [&](const Result& result) {
         if (!result.answer) throw std::runtime_error(result.path + ": " + result.error);
         ++done;
     });
@@ -178,7 +181,7 @@ void print_json(std::ostream& out, const Benchmark& b) {
 }  // namespace
 
 Benchmark run_benchmark(const BenchmarkSettings& settings, const Paths& all_paths) {
-    Paths paths = readable(all_paths);
+    Paths paths = readable(all_paths, settings.max_pixels);
     Benchmark result{};
     result.pictures = paths.size();
     {

@@ -11,6 +11,7 @@ struct BenchmarkSettings {
     std::string model, device;
     int threads;   // of inference, 0: all cores
     int decoders;  // decoding threads
+    size_t max_pixels;
     double seconds;
 };
 

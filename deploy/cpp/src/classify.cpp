@@ -1,7 +1,7 @@
 // classify: pictures in, classes out. See options.cpp for what it takes, pipeline.h for how it works.
 #include <csignal>
 #include <iostream>
-#include <opencv2/core/utils/logger.hpp>
+#include <opencv2/core.hpp>
 #include <stdexcept>
 #include <thread>
 
@@ -23,7 +23,7 @@ int classify(const Options& options) {
     auto writer = make_writer(options.output, std::cout, model.classes);
     size_t next = 0, classified = 0;
     auto source = [&] { return next < options.pictures.size() ? std::optional(options.pictures[next++]) : std::nullopt; };
-    classify_all(model, num_threads(options), source, [&](const Result& result) {
+    classify_all(model, num_threads(options), options.max_pixels, source, [&](const Result& result) {
         classified += result.answer.has_value();
         writer->write(result);
         if (!std::cout) throw std::runtime_error("the results cannot be written: standard output is closed or its disk is full.");
@@ -37,7 +37,7 @@ int classify(const Options& options) {
 int run(int argc, char** argv) {
     Options options = parse_options(argc, argv);
     if (!options.benchmark) return classify(options);
-    BenchmarkSettings settings{options.model, options.device, options.threads, num_threads(options), options.seconds};
+    BenchmarkSettings settings{options.model, options.device, options.threads, num_threads(options), options.max_pixels, options.seconds};
     print_benchmark(std::cout, run_benchmark(settings, options.pictures), options.output == "json");
     return 0;
 }
@@ -48,7 +48,6 @@ int main(int argc, char** argv) {
     std::ios::sync_with_stdio(false);
     std::signal(SIGPIPE, SIG_IGN);  // `classify ... | head` ends with a message, and through all destructors
     cv::setNumThreads(1);           // every thread decodes a picture of its own
-    cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);  // bad files are told in the results
     try {
         return run(argc, argv);
     } catch (const UsageError& error) {

@@ -1,13 +1,14 @@
-// The EXIF orientation of JPEG, PNG and WebP files. (OpenCV turns TIFF files by itself, and others have none.)
+// Which way up a picture is; the twin of data/pictures/exif.py, which says what counts.
 #pragma once
 
 #include <opencv2/core.hpp>
-#include <vector>
+
+#include "bytes.h"
 
 namespace deploy {
 
-/// 1..8 as EXIF numbers them; 1 (upright) for other files, and where a file says nothing or nonsense.
-int exif_orientation(const std::vector<unsigned char>& content);
+/// 1..8 from EXIF data, which is a small TIFF file; 1 (upright) where it says nothing or nonsense.
+int exif_orientation(Span tiff);
 
 /// Turn and mirror `pixels` so that a picture with this EXIF orientation stands upright.
 void turn(cv::Mat& pixels, int orientation);

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <stdexcept>
@@ -28,11 +29,20 @@ void check_keys(const Json& object, const std::set<std::string>& known) {
 
 void read(const Json& object, const char* key, std::string& value) { value = object.value(key, value); }
 
+double whole_number(const Json& config, const std::string& key, double preset, double lowest, double highest) {
+    double value = config.value(key, preset);
+    if (value != std::floor(value) || value < lowest || value > highest)
+        throw std::runtime_error("'" + key + "' is no whole number from " + std::to_string(int(lowest)) + " to " +
+                                 std::to_string(int(highest)));
+    return value;
+}
+
 void read_config(const Json& config, const fs::path& models, JiConfig& result) {
-    check_keys(config, {"model", "threads", "keys"});
+    if (!config.is_object()) throw std::runtime_error("not a JSON object");
+    check_keys(config, {"model", "threads", "max_pixels", "keys"});
     result.model = models / config.value("model", "model.xml");
-    result.threads = config.value("threads", 0);
-    if (result.threads < 0) throw std::runtime_error("'threads' is negative");
+    result.threads = int(whole_number(config, "threads", result.threads, 0, 1024));
+    result.max_pixels = size_t(whole_number(config, "max_pixels", result.max_pixels, 1, 1 << 30));
     auto keys = config.value("keys", Json::object());
     check_keys(keys, {"class", "confidence", "probabilities"});
     read(keys, "class", result.keys.name);

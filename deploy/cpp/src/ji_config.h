@@ -3,13 +3,15 @@
 
 #include <filesystem>
 
+#include "errors.h"
 #include "json_text.h"
 
 namespace deploy {
 
 struct JiConfig {
     std::filesystem::path model;
-    int threads = 0;  // of inference; 0: all cores
+    int threads = 0;                 // of inference; 0: all cores
+    size_t max_pixels = MAX_PIXELS;  // of a picture
     AnswerKeys keys;
 };
 

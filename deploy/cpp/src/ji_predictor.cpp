@@ -3,11 +3,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
-#include <opencv2/imgcodecs.hpp>
+#include <fstream>
 #include <opencv2/imgproc.hpp>
 #include <stdexcept>
+
+#include "write.h"
 
 namespace deploy {
 
@@ -16,7 +20,7 @@ namespace fs = std::filesystem;
 JiPredictor::JiPredictor(const JiConfig& config)
     : keys_(config.keys),
       model_(load_model(config.model, {"CPU", config.threads, ov::hint::PerformanceMode::LATENCY})),
-      request_(model_) {}
+      request_(model_, config.max_pixels) {}
 
 void JiPredictor::describe(const Answer& answer) {
     nlohmann::ordered_json object;
@@ -39,16 +43,18 @@ void JiPredictor::draw(const Answer& answer) {
 void JiPredictor::write_picture(const std::string& path) const {
     fs::path final(path);
     fs::path temporary = final.parent_path() / ("." + final.stem().string() + "." + std::to_string(getpid()) + ".tmp" + final.extension().string());
-    bool written = false;
     try {
-        written = cv::imwrite(temporary, drawn_);
-    } catch (const cv::Exception&) {  // of a suffix that names no format
+        Bytes content = encode(final.extension(), drawn_);
+        std::ofstream file(temporary, std::ios::binary);
+        file.write(reinterpret_cast<const char*>(content.data()), std::streamsize(content.size()));
+        file.close();
+        if (!file) throw std::runtime_error(std::strerror(errno));
+        fs::rename(temporary, final);
+    } catch (const std::exception& error) {
+        std::error_code ignored;
+        fs::remove(temporary, ignored);
+        throw std::runtime_error(path + ": cannot be written (" + error.what() + "). Check that its folder exists and may be written to.");
     }
-    std::error_code failure;
-    if (written) fs::rename(temporary, final, failure);
-    if (written && !failure) return;
-    fs::remove(temporary, failure);
-    throw std::runtime_error(path + ": cannot be written. Check that its folder exists and may be written to, and that it ends in .jpg or .png.");
 }
 
 JI_CV_FRAME JiPredictor::frame() { return {drawn_.rows, drawn_.cols, drawn_.type(), drawn_.data, int(drawn_.step)}; }

@@ -1,9 +1,14 @@
 #include "model.h"
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <locale>
 #include <sstream>
 #include <stdexcept>
+
+#include "manifest.h"
 
 namespace deploy {
 namespace {
@@ -15,26 +20,49 @@ const std::string EXPORT_AGAIN = " Export the run again with export_openvino.py.
 
 /// One value of the IR's section model_info.
 std::string info(const ov::Model& model, const std::string& key) {
-    if (!model.has_rt_info("model_info", key)) throw std::runtime_error("its model_info lacks '" + key + "'." + EXPORT_AGAIN);
+    if (!model.has_rt_info("model_info", key)) throw std::runtime_error("its notes (model_info) lack '" + key + "'." + EXPORT_AGAIN);
     return model.get_rt_info<std::string>("model_info", key);
 }
 
-int positive(const ov::Model& model, const std::string& key) {
-    std::istringstream text(info(model, key));
-    int value = 0;
-    if (!(text >> value) || value <= 0) throw std::runtime_error("'" + key + "' is no positive number: '" + text.str() + "'." + EXPORT_AGAIN);
-    return value;
+[[noreturn]] void refuse(const std::string& key, const std::string& value, const std::string& wanted) {
+    throw std::runtime_error("its note '" + key + "' is '" + value + "', not " + wanted + "." + EXPORT_AGAIN);
 }
 
-std::array<double, 3> three(const ov::Model& model, const std::string& key) {
-    std::istringstream text(info(model, key));
-    std::array<double, 3> values;
-    if (!(text >> values[0] >> values[1] >> values[2]))
-        throw std::runtime_error("'" + key + "' is not three numbers: '" + text.str() + "'." + EXPORT_AGAIN);
-    return values;
+/// Exactly `count` finite numbers with blanks between them, whatever the language settings of the process; else nothing.
+std::vector<double> numbers(const std::string& text, size_t count) {
+    std::istringstream words(text);
+    words.imbue(std::locale::classic());
+    std::vector<double> values;
+    for (double value; words >> value;) values.push_back(value);
+    bool finite = std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
+    return words.eof() && finite && values.size() == count ? values : std::vector<double>();
 }
 
-bool is_true(const std::string& text) { return text == "True" || text == "true" || text == "YES" || text == "1"; }
+/// In pixels. The range keeps a damaged note from asking for all memory.
+int side(const ov::Model& model, const std::string& key) {
+    auto text = info(model, key);
+    auto values = numbers(text, 1);
+    if (values.empty() || values[0] != std::floor(values[0]) || values[0] < 8 || values[0] > 4096)
+        refuse(key, text, "a whole number from 8 to 4096");
+    return int(values[0]);
+}
+
+std::array<double, 3> three(const ov::Model& model, const std::string& key, bool positive) {
+    auto text = info(model, key);
+    auto values = numbers(text, 3);
+    bool fits = !values.empty() && (!positive || *std::min_element(values.begin(), values.end()) > 0);
+    if (!fits) refuse(key, text, positive ? "three numbers above 0" : "three numbers");
+    return {values[0], values[1], values[2]};
+}
+
+bool is_true(const ov::Model& model, const std::string& key) {
+    auto text = info(model, key);
+    for (auto word : {"True", "true", "YES", "1"})
+        if (text == word) return true;
+    for (auto word : {"False", "false", "NO", "0"})
+        if (text == word) return false;
+    refuse(key, text, "True or False");
+}
 
 Kind kind_of(const ov::Model& model) {
     if (model.inputs().size() != 1 || model.outputs().size() != 1)
@@ -47,32 +75,36 @@ Kind kind_of(const ov::Model& model) {
             return shape[1].is_dynamic() || shape[2].is_dynamic() ? Kind::picture : Kind::pixels;
     }
     std::ostringstream what;
+    what.imbue(std::locale::classic());
     what << "its input is " << type << " " << shape << "; f32 (N,3,S,S) and u8 (N,S,S,3) or (1,H,W,3) are understood." << EXPORT_AGAIN;
     throw std::runtime_error(what.str());
 }
 
-/// IRs from before there was a choice stretch.
 bool pads(const ov::Model& model) {
-    if (!model.has_rt_info("model_info", "input_fit")) return false;
     auto fit = info(model, "input_fit");
-    if (fit != "stretch" && fit != "pad") throw std::runtime_error("'input_fit' is neither stretch nor pad: '" + fit + "'." + EXPORT_AGAIN);
+    if (fit != "stretch" && fit != "pad") refuse("input_fit", fit, "stretch or pad");
     return fit == "pad";
 }
 
 InputSpec input_spec(const ov::Model& model) {
     InputSpec spec;
     spec.kind = kind_of(model);
-    spec.bgr = !is_true(info(model, "reverse_input_channels"));
-    if (spec.kind == Kind::picture) return spec;
-    spec.resize = positive(model, "input_resize");
-    spec.image_size = positive(model, "input_image_size");
+    spec.bgr = !is_true(model, "reverse_input_channels");
     spec.pad = pads(model);
+    if (spec.kind == Kind::picture) {
+        if (spec.pad) refuse("input_fit", "pad", "stretch, as a network that takes whole pictures can only stretch them");
+        return spec;
+    }
+    spec.resize = side(model, "input_resize");
+    spec.image_size = side(model, "input_image_size");
     auto size = model.input().get_partial_shape()[2];
     if (spec.image_size > spec.resize || size != spec.image_size)
-        throw std::runtime_error("input_resize, input_image_size and the network's input size contradict each other." + EXPORT_AGAIN);
+        throw std::runtime_error("its notes input_resize (" + std::to_string(spec.resize) + ") and input_image_size (" +
+                                 std::to_string(spec.image_size) + ") do not go with its input of " + size.to_string() + " pixels." +
+                                 EXPORT_AGAIN);
     if (spec.kind == Kind::floats) {
-        spec.mean = three(model, "mean_values");
-        spec.scale = three(model, "scale_values");
+        spec.mean = three(model, "mean_values", false);
+        spec.scale = three(model, "scale_values", true);
     }
     return spec;
 }
@@ -93,6 +125,7 @@ std::vector<std::string> class_names(const ov::Model& model, const fs::path& xml
     auto outputs = model.output().get_partial_shape();
     if (outputs.rank() != 2 || outputs[1] != ov::Dimension(names.size())) {
         std::ostringstream what;
+        what.imbue(std::locale::classic());
         what << names.size() << " class names for an output of shape " << outputs << "." << EXPORT_AGAIN;
         throw std::runtime_error(what.str());
     }
@@ -108,7 +141,16 @@ ov::AnyMap properties(const ModelSettings& settings) {
     return map;
 }
 
+/// OpenVINO tries half a dozen other formats where it does not see its own.
+void check_is_ir(const std::string& xml_path) {
+    std::string head(1024, '\0');
+    std::ifstream(xml_path, std::ios::binary).read(head.data(), std::streamsize(head.size()));
+    if (head.find("<net ") == std::string::npos || head.find(" version=\"") == std::string::npos)
+        throw std::runtime_error("it is no IR of OpenVINO." + EXPORT_AGAIN);
+}
+
 Model load(const std::string& xml_path, const ModelSettings& settings) {
+    check_is_ir(xml_path);
     ov::Core core;
     auto network = core.read_model(xml_path);
     Model model;
@@ -121,6 +163,15 @@ Model load(const std::string& xml_path, const ModelSettings& settings) {
     return model;
 }
 
+/// The last line of a message of OpenVINO's: those before it say where in its source it was thrown.
+std::string gist(const std::string& message) {
+    std::istringstream lines(message);
+    std::string last;
+    for (std::string line; std::getline(lines, line);)
+        if (line.find_first_not_of(" \t\r") != std::string::npos) last = line;
+    return last;
+}
+
 }  // namespace
 
 Model load_model(const std::string& xml_path, const ModelSettings& settings) {
@@ -128,11 +179,19 @@ Model load_model(const std::string& xml_path, const ModelSettings& settings) {
         if (!fs::is_regular_file(path))
             throw std::runtime_error(path.string() + ": no such file. An IR is model.xml with model.bin beside it; "
                                      "export_openvino.py writes both.");
+    auto intact = check_manifest(xml_path);
+    Model model;
+    std::string failure;
     try {
-        return load(xml_path, settings);
+        model = load(xml_path, settings);
+    } catch (const ov::Exception& error) {
+        failure = "damaged, or not for this OpenVINO (" + gist(error.what()) + ")." + EXPORT_AGAIN;
     } catch (const std::exception& error) {
-        throw std::runtime_error(xml_path + ": cannot be used on " + settings.device + ": " + error.what());
+        failure = error.what();
     }
+    intact.get();  // what was damaged may well be why the network cannot be used
+    if (!failure.empty()) throw std::runtime_error(xml_path + ": cannot be used on " + settings.device + ": " + failure);
+    return model;
 }
 
 }  // namespace deploy

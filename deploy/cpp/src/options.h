@@ -4,11 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "errors.h"
+
 namespace deploy {
 
 struct Options {
     std::string model, device = "CPU", output = "csv";
     int threads = 0;  // 0: as many as there are cores
+    size_t max_pixels = MAX_PIXELS;
     bool benchmark = false;
     double seconds = 5;  // of each measurement
     std::vector<std::string> pictures;

@@ -6,8 +6,8 @@
 
 namespace deploy {
 
-/// A folder becomes all files below it, sorted, without hidden files and texts (as in data/index.py); a .txt file the
-/// paths in it, see `read_list`; anything else is a picture, to be judged by decoding. Throws std::runtime_error.
+/// A folder becomes all files below it, sorted, without hidden files, texts and what systems leave (as in data/listing.py); a .txt
+/// file the paths in it, see `read_list`; anything else is a picture, to be judged by decoding. Throws std::runtime_error.
 std::vector<std::string> list_pictures(const std::vector<std::string>& named);
 
 /// The paths in a text file, one a line, relative to the working directory.

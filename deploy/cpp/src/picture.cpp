@@ -4,62 +4,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstring>
-#include <opencv2/imgcodecs.hpp>
-#include <opencv2/imgproc.hpp>
+#include <new>
 
+#include "codecs.h"
 #include "exif.h"
-#include "jpeg.h"
+#include "formats.h"
+#include "pixels.h"
 
 namespace deploy {
 namespace {
-
-enum class Format { jpeg, png, bmp, webp, tiff };
-
-bool has(const Bytes& content, size_t offset, const char* text, size_t length) {
-    return content.size() >= offset + length && std::memcmp(content.data() + offset, text, length) == 0;
-}
-
-/// OpenCV would try a dozen formats more; what strangers send should meet no more decoders than needed.
-Format format_of(const Bytes& content) {
-    if (content.empty()) throw PictureError("empty file (0 bytes)");
-    if (has(content, 0, "\xff\xd8\xff", 3)) return Format::jpeg;
-    if (has(content, 0, "\x89PNG\r\n\x1a\n", 8)) return Format::png;
-    if (has(content, 0, "BM", 2)) return Format::bmp;
-    if (has(content, 0, "RIFF", 4) && has(content, 8, "WEBP", 4)) return Format::webp;
-    if (has(content, 0, "II*\0", 4) || has(content, 0, "MM\0*", 4)) return Format::tiff;
-    throw PictureError("not an image (JPEG, PNG, BMP, WebP and TIFF are read)");
-}
-
-/// libjpeg fills up a truncated JPEG without a word; the missing end marker gives it away.
-bool ends_as_jpeg(const Bytes& content) {
-    const unsigned char marker[] = {0xff, 0xd9};
-    auto tail = content.end() - std::min<size_t>(content.size(), 4096);
-    return std::search(tail, content.end(), marker, marker + 2) != content.end();
-}
-
-/// Into new memory: OpenCV can decode into that of the last picture, but then returns the last picture for some damaged files.
-cv::Mat imdecode(const Bytes& content, int flags) {
-    try {
-        cv::Mat pixels = cv::imdecode(content, flags);
-        if (!pixels.empty()) return pixels;
-    } catch (const cv::Exception& error) {
-        throw PictureError("truncated or damaged (" + error.err + ")");
-    }
-    throw PictureError("truncated or damaged");
-}
-
-void over_white(const cv::Mat& bgra, cv::Mat& bgr) {
-    bgr.create(bgra.size(), CV_8UC3);
-    for (int y = 0; y < bgra.rows; ++y) {
-        const auto* in = bgra.ptr<cv::Vec4b>(y);
-        auto* out = bgr.ptr<cv::Vec3b>(y);
-        for (int x = 0; x < bgra.cols; ++x)
-            for (int c = 0; c < 3; ++c) out[x][c] = (in[x][c] * in[x][3] + 255 * (255 - in[x][3]) + 127) / 255;
-    }
-}
 
 class File {
   public:
@@ -74,13 +28,44 @@ class File {
     const int descriptor;
 };
 
+int read_pixels(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
+    switch (format_of(content)) {
+        case Format::jpeg: return read_jpeg(content, max_pixels, bgr);
+        case Format::png: return read_png(content, max_pixels, bgr);
+        case Format::webp: return read_webp(content, max_pixels, bgr);
+        case Format::bmp: return read_bmp(content, max_pixels, bgr);
+        case Format::tiff: return read_tiff(content, max_pixels, bgr);
+        case Format::gif: return read_gif(content, max_pixels, bgr);
+        case Format::pnm: return read_pnm(content, max_pixels, bgr);
+    }
+    throw PictureError("not an image");
+}
+
+/// Values of type Value in `channels` channels -> BGR.
+template <typename Value>
+void convert(const cv::Mat& pixels, cv::Mat& bgr) {
+    const int channels = pixels.channels();
+    auto byte = [](Value value) { return sizeof(Value) == 1 ? Byte(value) : eight_bits(value); };
+    for (int y = 0; y < pixels.rows; ++y) {
+        const auto* in = pixels.ptr<Value>(y);
+        Byte* out = bgr.ptr(y);
+        for (int x = 0; x < pixels.cols; ++x, in += channels, out += 3)
+            for (int c = 0; c < 3; ++c) {
+                Byte value = byte(in[channels == 1 ? 0 : c]);
+                out[c] = channels == 4 ? over_white(value, byte(in[3])) : value;
+            }
+    }
+}
+
 }  // namespace
 
 void read_file(const std::string& path, Bytes& content) {
-    File file(path);
     struct stat facts;
+    if (stat(path.c_str(), &facts) != 0) File::fail();
+    if (!S_ISREG(facts.st_mode)) throw PictureError("not a regular file");  // even opening a device may do something
+    File file(path);
     if (fstat(file.descriptor, &facts) != 0) File::fail();
-    if (!S_ISREG(facts.st_mode)) throw PictureError("not a file");  // a pipe or device could have no end
+    if (!S_ISREG(facts.st_mode)) throw PictureError("not a regular file");  // a pipe or device could have no end
     content.resize(facts.st_size);
     size_t filled = 0;
     while (filled < content.size()) {
@@ -93,17 +78,14 @@ void read_file(const std::string& path, Bytes& content) {
     content.resize(filled);
 }
 
-void decode(const Bytes& content, cv::Mat& bgr) {
-    Format format = format_of(content);
-    if (format == Format::jpeg) {
-        if (!ends_as_jpeg(content)) throw PictureError("truncated or damaged (a JPEG without end-of-image marker)");
-        if (!decode_jpeg(content, bgr)) bgr = imdecode(content, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
-    } else {
-        cv::Mat pixels = imdecode(content, cv::IMREAD_UNCHANGED);  // with alpha channel and 16 bits
-        if (!is_readable_type(pixels.type())) throw PictureError("pixels of a kind that is not understood, only 8 and 16 bits are");
-        to_bgr(pixels, bgr);
+void decode(const Bytes& content, cv::Mat& bgr, size_t max_pixels) {
+    try {
+        turn(bgr, read_pixels(content, max_pixels, bgr));
+    } catch (const std::bad_alloc&) {
+        throw PictureError("larger than the memory that is free");
+    } catch (const cv::Exception& error) {
+        throw PictureError(error.code == cv::Error::StsNoMem ? "larger than the memory that is free" : "cannot be decoded: " + error.err);
     }
-    turn(bgr, exif_orientation(content));
 }
 
 bool is_readable_type(int type) {
@@ -112,14 +94,11 @@ bool is_readable_type(int type) {
 }
 
 void to_bgr(const cv::Mat& pixels, cv::Mat& bgr) {
-    cv::Mat bytes = pixels;
-    if (pixels.depth() == CV_16U) pixels.convertTo(bytes, CV_8U, 1.0 / 257);
-    if (bytes.channels() == 1)
-        cv::cvtColor(bytes, bgr, cv::COLOR_GRAY2BGR);
-    else if (bytes.channels() == 4)
-        over_white(bytes, bgr);
+    bgr.create(pixels.size(), CV_8UC3);
+    if (pixels.depth() == CV_16U)
+        convert<uint16_t>(pixels, bgr);
     else
-        bgr = bytes;
+        convert<Byte>(pixels, bgr);
 }
 
 }  // namespace deploy

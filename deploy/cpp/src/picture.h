@@ -1,30 +1,25 @@
-// A picture file -> pixels as a person would see it; the twin of data/decode.py.
+// A picture file -> pixels as a person would see it; the twin of data/decode.py, which says what counts as a picture.
 #pragma once
 
 #include <opencv2/core.hpp>
-#include <stdexcept>
 #include <string>
-#include <vector>
+
+#include "bytes.h"
+#include "errors.h"
 
 namespace deploy {
 
-using Bytes = std::vector<unsigned char>;
-
-/// There is no complete picture; what() says why.
-struct PictureError : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-/// The whole content of the file at `path`, into memory that is used again. Throws PictureError.
+/// The whole content of the regular file at `path`, into memory that is used again. Throws PictureError.
 void read_file(const std::string& path, Bytes& content);
 
-/// An encoded picture -> 8-bit BGR, continuous: turned as its EXIF tag says, see `to_bgr`. Throws PictureError.
-void decode(const Bytes& content, cv::Mat& bgr);
+/// An encoded picture -> 8-bit BGR, continuous: turned as its EXIF tag says, alpha laid over white, 16 bits scaled to 8.
+/// Throws PictureError, also for more than `max_pixels` pixels, which are counted before anything is decoded.
+void decode(const Bytes& content, cv::Mat& bgr, size_t max_pixels = MAX_PIXELS);
 
 /// Can `to_bgr` read pixels of this OpenCV type? 8 or 16 bits; grey, BGR or BGRA.
 bool is_readable_type(int type);
 
-/// Pixels of a readable type -> 8-bit BGR, perhaps the same memory: 16 bits scaled to 8, alpha laid over white.
+/// Pixels of a readable type -> 8-bit BGR in memory of its own: 16 bits scaled to 8, alpha laid over white.
 void to_bgr(const cv::Mat& pixels, cv::Mat& bgr);
 
 }  // namespace deploy

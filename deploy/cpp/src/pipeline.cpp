@@ -81,10 +81,10 @@ class OrderedResults {
 
 class Pipeline {
   public:
-    Pipeline(Model& model, int decoders, const Source& source) : results_(source, 8 * (decoders + num_running(model))) {
+    Pipeline(Model& model, int decoders, size_t max_pixels, const Source& source) : results_(source, 8 * (decoders + num_running(model))) {
         // While `num_running` are inferred, each decoding thread prepares one more.
         for (int i = 0; i < decoders + num_running(model); ++i) {
-            requests_.push_back(std::make_unique<Request>(model));
+            requests_.push_back(std::make_unique<Request>(model, max_pixels));
             idle_.put(requests_.back().get());
         }
         for (int i = 0; i < decoders; ++i) threads_.emplace_back([this] { decode_pictures(); });
@@ -117,10 +117,12 @@ class Pipeline {
         }
         request->on_done([this, request, number, path = std::move(path)](std::exception_ptr failure) {
             Result result{path, {}, {}};
-            if (failure)
-                result.error = "inference failed: " + reason(failure);
-            else
+            try {
+                if (failure) std::rethrow_exception(failure);
                 result.answer = request->answer();
+            } catch (...) {
+                result.error = "inference failed: " + reason(std::current_exception());
+            }
             results_.put(number, std::move(result));
             idle_.put(request);
         });
@@ -135,8 +137,8 @@ class Pipeline {
 
 }  // namespace
 
-void classify_all(Model& model, int decoders, const Source& source, const Sink& sink) {
-    Pipeline pipeline(model, decoders, source);
+void classify_all(Model& model, int decoders, size_t max_pixels, const Source& source, const Sink& sink) {
+    Pipeline pipeline(model, decoders, max_pixels, source);
     while (auto result = pipeline.take()) sink(*result);
 }
 

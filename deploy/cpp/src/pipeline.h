@@ -20,7 +20,7 @@ using Source = std::function<std::optional<std::string>()>;
 /// Takes the results in the order of their paths, in the calling thread.
 using Sink = std::function<void(const Result&)>;
 
-/// Classify all of `source` with `decoders` decoding threads and as many inferences at a time as suit the device.
-void classify_all(Model& model, int decoders, const Source& source, const Sink& sink);
+/// Classify all of `source`, pictures of up to `max_pixels`, with `decoders` decoding threads and as many inferences at a time as suit the device.
+void classify_all(Model& model, int decoders, size_t max_pixels, const Source& source, const Sink& sink);
 
 }  // namespace deploy

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 namespace deploy {
 
@@ -22,12 +23,12 @@ void Request::load_file(const std::string& path) {
 }
 
 void Request::load_bytes(const Bytes& content) {
-    decode(content, bgr_);
+    decode(content, bgr_, max_pixels_);
     preprocess_(bgr_, request_);
 }
 
 void Request::load_pixels(const cv::Mat& pixels) {
-    to_bgr(pixels.clone(), bgr_);  // never the caller's memory: the next picture will be decoded into bgr_
+    to_bgr(pixels, bgr_);
     preprocess_(bgr_, request_);
 }
 
@@ -38,7 +39,10 @@ Answer Request::infer() {
 
 Answer Request::answer() {
     auto logits = request_.get_output_tensor();
-    return answer_of(logits.data<float>(), logits.get_size());
+    Answer answer = answer_of(logits.data<float>(), logits.get_size());
+    if (!std::isfinite(answer.probabilities[answer.best]))
+        throw std::runtime_error("the network's answer is no number (NaN): it was spoilt in training. Train it again.");
+    return answer;
 }
 
 }  // namespace deploy

@@ -23,7 +23,9 @@ Answer answer_of(const float* logits, size_t count);
 /// Memory is allocated with the first picture and used again. Not for use by two threads at once.
 class Request {
   public:
-    explicit Request(Model& model) : request_(model.compiled.create_infer_request()), preprocess_(model.input) {}
+    /// max_pixels: of pictures that are decoded.
+    explicit Request(Model& model, size_t max_pixels = MAX_PIXELS)
+        : request_(model.compiled.create_infer_request()), preprocess_(model.input), max_pixels_(max_pixels) {}
     Request(const Request&) = delete;
     Request& operator=(const Request&) = delete;
 
@@ -32,7 +34,7 @@ class Request {
     void load_bytes(const Bytes& content);
     void load_pixels(const cv::Mat& pixels);
 
-    /// The answer for the picture loaded last.
+    /// The answer for the picture loaded last. Throws std::runtime_error if it is no number.
     Answer infer();
 
     /// Called when an inference begun by `start` is over, in a thread of OpenVINO's, with its exception if it failed.
@@ -46,6 +48,7 @@ class Request {
   private:
     ov::InferRequest request_;
     Preprocess preprocess_;
+    size_t max_pixels_;
     Bytes content_;
     cv::Mat bgr_;
 };

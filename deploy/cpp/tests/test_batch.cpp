@@ -2,12 +2,13 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <opencv2/imgcodecs.hpp>
+#include <locale>
 #include <sstream>
 
 #include "check.h"
 #include "output.h"
 #include "paths.h"
+#include "write.h"
 
 using namespace deploy;
 namespace fs = std::filesystem;
@@ -19,6 +20,11 @@ fs::path networks, scratch;
 Model network(const std::string& kind) { return load_model(networks / kind / "model.xml", {}); }
 
 void write_text(const fs::path& path, const std::string& text) { std::ofstream(path) << text; }
+
+void write_picture(const fs::path& path, const cv::Mat& bgr) {
+    auto content = encode(".png", bgr);
+    write_text(path, std::string(content.begin(), content.end()));
+}
 
 bool near(double a, double b) { return std::abs(a - b) < 1e-5; }
 
@@ -62,8 +68,7 @@ void only_the_middle_of_the_resized_picture_counts() {
 
 void pixels_of_the_caller_are_never_written_to() {
     cv::Mat mine(12, 16, CV_8UC3, cv::Scalar(1, 2, 3));
-    Bytes other;
-    CHECK(cv::imencode(".png", cv::Mat(12, 16, CV_8UC3, cv::Scalar::all(200)), other));
+    Bytes other = encode(".png", cv::Mat(12, 16, CV_8UC3, cv::Scalar::all(200)));
     Model model = network("picture");
     Request request(model);
     request.load_pixels(mine);
@@ -97,7 +102,7 @@ std::vector<std::string> many_pictures() {
         if (i % 10 == 9)
             write_text(paths.back(), "no picture");
         else  // of different sizes, so that they take different times
-            cv::imwrite(paths.back(), cv::Mat(8 + i * 7 % 300, 9 + i, CV_8UC3, i % 2 ? cv::Scalar(200, 0, 0) : cv::Scalar(0, 0, 200)));
+            write_picture(paths.back(), cv::Mat(8 + i * 7 % 300, 9 + i, CV_8UC3, i % 2 ? cv::Scalar(200, 0, 0) : cv::Scalar(0, 0, 200)));
     }
     return paths;
 }
@@ -107,7 +112,7 @@ void results_come_in_order_with_bad_files_in_their_place(const std::vector<std::
         Model model = network(kind);
         size_t next = 0, taken = 0;
         auto source = [&] { return next < paths.size() ? std::optional(paths[next++]) : std::nullopt; };
-        classify_all(model, 3, source, [&](const Result& result) {
+        classify_all(model, 3, MAX_PIXELS, source, [&](const Result& result) {
             CHECK(result.path == paths[taken]);
             CHECK(result.answer.has_value() == (taken % 10 != 9));
             CHECK(result.answer ? result.answer->best == (taken % 2 ? 2 : 0) : result.error.find("not an image") == 0);
@@ -122,8 +127,30 @@ void a_failing_sink_ends_the_run(const std::vector<std::string>& paths) {
     size_t claimed = 0;
     auto source = [&] { return std::optional(paths[claimed++ % paths.size()]); };  // endless
     auto sink = [](const Result&) { throw std::runtime_error("disk full"); };
-    CHECK(message_of<std::runtime_error>([&] { classify_all(model, 2, source, sink); }) == "disk full");
+    CHECK(message_of<std::runtime_error>([&] { classify_all(model, 2, MAX_PIXELS, source, sink); }) == "disk full");
     CHECK(claimed < 1000);  // the window is bounded
+}
+
+/// As the host of libji.so may set it: numbers with a comma.
+void language_settings_change_no_number() {
+    struct Comma : std::numpunct<char> {
+        char do_decimal_point() const override { return ','; }
+        char do_thousands_sep() const override { return '.'; }
+        std::string do_grouping() const override { return "\3"; }
+    };
+    fs::create_directories(scratch / "points");
+    for (const char* name : {"model.xml", "model.bin"}) fs::copy(networks / "floats" / name, scratch / "points");
+    std::ifstream file(scratch / "points" / "model.xml");
+    std::string xml((std::istreambuf_iterator<char>(file)), {});
+    xml.replace(xml.find("100 100 100"), 11, "99.5 99.5 99.5");
+    write_text(scratch / "points" / "model.xml", xml);
+    const auto before = std::locale::global(std::locale(std::locale::classic(), new Comma));
+    Model model = load_model(scratch / "points" / "model.xml", {});
+    std::ostringstream json;
+    make_writer("json", json, {"a", "b"})->write({"x", Answer{1, {0.25f, 0.75f}}, ""});
+    std::locale::global(before);
+    CHECK(model.input.mean[0] == 99.5 && model.input.image_size == 8);
+    CHECK(json.str().find("\"confidence\":0.75") != std::string::npos);
 }
 
 void csv_and_json_are_well_formed() {
@@ -172,5 +199,6 @@ int main(int, char** argv) {
     results_come_in_order_with_bad_files_in_their_place(paths);
     a_failing_sink_ends_the_run(paths);
     csv_and_json_are_well_formed();
+    language_settings_change_no_number();
     folders_are_walked_in_order_and_lists_are_read();
 }

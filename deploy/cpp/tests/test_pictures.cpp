@@ -1,13 +1,17 @@
-// Decoding: what people send becomes 8-bit BGR as they see it, or an error that says why not. And shrinking it.
-#include <opencv2/imgcodecs.hpp>
-#include <opencv2/imgproc.hpp>
+// Decoding on its own terms: what tests/test_formats.py cannot see from Python. Argument: the folder of odd pictures.
+#include <cstring>
+#include <filesystem>
+#include <opencv2/core.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "exif.h"
 #include "picture.h"
-#include "shrink.h"
+#include "write.h"
 
 using namespace deploy;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -17,12 +21,6 @@ cv::Mat sample() {
     for (int y = 0; y < 6; ++y)
         for (int x = 0; x < 9; ++x) picture.at<cv::Vec3b>(y, x) = cv::Vec3b(20 * y, 25 * x, 10 * x + 15 * y);
     return picture;
-}
-
-Bytes encoded(const char* suffix, const cv::Mat& pixels) {
-    Bytes content;
-    CHECK(cv::imencode(suffix, pixels, content));
-    return content;
 }
 
 cv::Mat decoded(const Bytes& content) {
@@ -37,70 +35,21 @@ std::string error_of(const Bytes& content) {
     return message_of<PictureError>([&] { decoded(content); });
 }
 
-void lossless_files_keep_their_pixels() {
-    for (auto suffix : {".png", ".bmp", ".tif"}) CHECK(same(decoded(encoded(suffix, sample())), sample()));
+void what_is_written_can_be_read() {
+    CHECK(same(decoded(encode(".png", sample())), sample()));
+    cv::Mat flat(16, 16, CV_8UC3, cv::Scalar(20, 60, 220));
+    CHECK(cv::norm(decoded(encode(".JPG", flat)), flat, cv::NORM_INF) <= 2);
+    CHECK(message_of<std::runtime_error>([] { encode(".tif", sample()); }).find(".jpg, .jpeg or .png") != std::string::npos);
 }
 
-void jpeg_has_the_pixels_that_opencv_sees() {
-    auto content = encoded(".jpg", sample());
-    CHECK(same(decoded(content), cv::imdecode(content, cv::IMREAD_COLOR)));
-}
-
-void grey_becomes_three_equal_channels() {
-    CHECK(same(decoded(encoded(".png", cv::Mat(4, 5, CV_8UC1, cv::Scalar(77)))), cv::Mat(4, 5, CV_8UC3, cv::Scalar::all(77))));
-}
-
-void sixteen_bits_are_scaled_not_cut() {
-    cv::Mat deep(2, 2, CV_16UC3, cv::Scalar(65535, 257 * 100 + 129, 128));
-    CHECK(same(decoded(encoded(".png", deep)), cv::Mat(2, 2, CV_8UC3, cv::Scalar(255, 101, 0))));
-}
-
-void alpha_is_laid_over_white() {
-    cv::Mat pixels(1, 3, CV_8UC4);
-    pixels.at<cv::Vec4b>(0, 0) = {10, 20, 30, 255};
-    pixels.at<cv::Vec4b>(0, 1) = {10, 20, 30, 0};
-    pixels.at<cv::Vec4b>(0, 2) = {0, 100, 200, 51};
-    cv::Mat bgr = decoded(encoded(".png", pixels));
-    CHECK(bgr.at<cv::Vec3b>(0, 0) == cv::Vec3b(10, 20, 30));
-    CHECK(bgr.at<cv::Vec3b>(0, 1) == cv::Vec3b(255, 255, 255));
-    CHECK(bgr.at<cv::Vec3b>(0, 2) == cv::Vec3b(204, 224, 244));
-}
-
-/// EXIF data that says `orientation`, behind a head that says what it is.
-Bytes exif(Bytes head, unsigned char orientation) {
-    const Bytes tiff{'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0, 0, 0, 0, 0};
-    head.insert(head.end(), tiff.begin(), tiff.end());
-    return head;
-}
-
-Bytes jpeg_with_orientation(unsigned char orientation) {
-    auto content = encoded(".jpg", sample());
-    auto segment = exif({0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0}, orientation);
-    content.insert(content.begin() + 2, segment.begin(), segment.end());
-    return content;
-}
-
-/// `content` (a PNG) with an eXIf chunk behind its header that says `orientation`. The checksum is left out: the chunk is ancillary.
-Bytes with_orientation(Bytes content, unsigned char orientation) {
-    auto chunk = exif({0, 0, 0, 26, 'e', 'X', 'I', 'f'}, orientation);
-    chunk.insert(chunk.end(), 4, 0);
-    content.insert(content.begin() + 33, chunk.begin(), chunk.end());
-    return content;
-}
-
-void orientation_is_read_where_it_is_and_1_otherwise() {
-    auto png = encoded(".png", sample());
-    CHECK(exif_orientation(png) == 1);
-    for (int k = 1; k <= 8; ++k) {
-        CHECK(exif_orientation(with_orientation(png, k)) == k);
-        CHECK(exif_orientation(jpeg_with_orientation(k)) == k);
-        // OpenCV turns a JPEG by itself, so it is the judge.
-        CHECK(same(decoded(jpeg_with_orientation(k)), cv::imdecode(jpeg_with_orientation(k), cv::IMREAD_COLOR)));
-    }
-    CHECK(exif_orientation(with_orientation(png, 9)) == 1);
-    auto cut = with_orientation(png, 6);
-    cut.resize(33 + 20);
-    CHECK(exif_orientation(cut) == 1);
+void frames_of_any_readable_type_become_bgr() {
+    cv::Mat bgr;
+    to_bgr(cv::Mat(4, 5, CV_8UC1, cv::Scalar(77)), bgr);
+    CHECK(same(bgr, cv::Mat(4, 5, CV_8UC3, cv::Scalar::all(77))));
+    to_bgr(cv::Mat(2, 2, CV_16UC3, cv::Scalar(65535, 257 * 100 + 129, 128)), bgr);
+    CHECK(same(bgr, cv::Mat(2, 2, CV_8UC3, cv::Scalar(255, 101, 0))));
+    to_bgr(cv::Mat(2, 2, CV_8UC4, cv::Scalar(0, 100, 200, 51)), bgr);
+    CHECK(same(bgr, cv::Mat(2, 2, CV_8UC3, cv::Scalar(204, 224, 244))));
 }
 
 void turned_pictures_stand_upright() {
@@ -121,59 +70,65 @@ void turned_pictures_stand_upright() {
     }
 }
 
-void bad_files_say_why() {
-    CHECK(error_of({}) == "empty file (0 bytes)");
-    CHECK(error_of({'h', 'e', 'l', 'l', 'o'}).find("not an image") == 0);
-    for (auto suffix : {".png", ".bmp"}) {
-        auto content = encoded(suffix, sample());
-        content.resize(content.size() / 2);
-        CHECK(error_of(content).find("truncated or damaged") == 0);
+/// No file, cut anywhere, may be read beyond its end: for the sanitizers.
+void cut_files_are_read_to_their_end_only(const fs::path& folder) {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+        Bytes content;
+        read_file(entry.path(), content);
+        for (size_t length : {content.size() / 2, content.size() / 3, size_t(40), size_t(20), size_t(11)}) {
+            if (length > content.size()) continue;
+            Bytes cut(content.begin(), content.begin() + std::ptrdiff_t(length));
+            cv::Mat bgr;
+            try {
+                decode(cut, bgr, 1'000'000);
+            } catch (const PictureError&) {
+            }
+        }
     }
-    auto jpeg = encoded(".jpg", sample());
-    jpeg.resize(jpeg.size() - 2);
-    CHECK(error_of(jpeg) == "truncated or damaged (a JPEG without end-of-image marker)");
-    CHECK(error_of(encoded(".tif", cv::Mat(3, 3, CV_32FC3, cv::Scalar::all(1)))).find("only 8 and 16 bits") != std::string::npos);
 }
 
-void a_bad_file_never_shows_the_picture_before_it() {
-    cv::Mat bgr = sample();
-    CHECK(!message_of<PictureError>([&] { decode({0xff, 0xd8, 0xff, 0xd9}, bgr); }).empty());
+void a_bad_file_never_shows_the_picture_before_it(const fs::path& folder) {
+    for (const char* name : {"cut__error.jpg", "cut__error.png", "cut__error.webp", "cut__error.gif", "strip_outside__error.tif"}) {
+        Bytes content;
+        read_file(folder / name, content);
+        cv::Mat bgr = sample();
+        CHECK(!message_of<PictureError>([&] { decode(content, bgr); }).empty());
+    }
 }
 
-void only_files_are_read() {
+void pixels_are_counted_before_they_are_decoded(const fs::path& folder) {
+    for (const char* suffix : {"jpg", "png", "bmp", "gif", "ppm", "tif", "webp"}) {
+        Bytes content;
+        read_file(folder / ("bomb__error." + std::string(suffix)), content);
+        CHECK(error_of(content).find("more than the 200 million") != std::string::npos);
+    }
+    cv::Mat bgr;
+    auto small = encode(".png", sample());
+    decode(small, bgr, 54);
+    auto error = message_of<PictureError>([&] { decode(small, bgr, 53); });
+    CHECK(error == "9 x 6 pixels, more than the 5.3e-05 million that are allowed (max_pixels)");
+}
+
+void only_regular_files_are_read() {
     Bytes content;
-    auto error = [&](const char* path) { return message_of<PictureError>([&] { read_file(path, content); }); };
+    auto error = [&](const fs::path& path) { return message_of<PictureError>([&] { read_file(path, content); }); };
+    const fs::path pipe = fs::temp_directory_path() / ("pipe" + std::to_string(getpid()));
+    CHECK(mkfifo(pipe.c_str(), 0600) == 0);
+    CHECK(error(pipe) == "not a regular file");
+    fs::remove(pipe);
     CHECK(error("/nowhere/a.jpg") == "cannot be opened (No such file or directory)");
-    CHECK(error("/dev/zero") == "not a file");
-    CHECK(error("/") == "not a file");
-}
-
-void shrinking_is_opencvs_inter_area() {
-    deploy::Shrink shrink;
-    const cv::Size sizes[] = {{400, 533}, {301, 97}, {72, 72}, {73, 72}, {144, 216}, {1000, 40}, {3, 200}, {1, 1}, {731, 1024}};
-    for (auto size : sizes) {
-        cv::Mat pixels(size, CV_8UC3), expected, ours, difference;
-        cv::RNG(2).fill(pixels, cv::RNG::UNIFORM, 0, 256);
-        cv::resize(pixels, expected, {72, 72}, 0, 0, cv::INTER_AREA);
-        shrink(pixels, 72, ours);
-        cv::absdiff(expected, ours, difference);
-        CHECK(cv::norm(difference, cv::NORM_INF) <= 1);  // where a mean lies at half a grey level
-        CHECK(cv::countNonZero(difference.reshape(1)) <= 5);
-    }
+    CHECK(error("/dev/zero") == "not a regular file");
+    CHECK(error("/") == "not a regular file");
 }
 
 }  // namespace
 
-int main() {
-    lossless_files_keep_their_pixels();
-    jpeg_has_the_pixels_that_opencv_sees();
-    grey_becomes_three_equal_channels();
-    sixteen_bits_are_scaled_not_cut();
-    alpha_is_laid_over_white();
-    orientation_is_read_where_it_is_and_1_otherwise();
+int main(int, char** argv) {
+    what_is_written_can_be_read();
+    frames_of_any_readable_type_become_bgr();
     turned_pictures_stand_upright();
-    bad_files_say_why();
-    a_bad_file_never_shows_the_picture_before_it();
-    only_files_are_read();
-    shrinking_is_opencvs_inter_area();
+    cut_files_are_read_to_their_end_only(argv[1]);
+    a_bad_file_never_shows_the_picture_before_it(argv[1]);
+    pixels_are_counted_before_they_are_decoded(argv[1]);
+    only_regular_files_are_read();
 }

@@ -3,9 +3,10 @@
 // writes NETWORKS/<kind>/model.xml for every kind of input, a red picture, and HOME/{model,config} for libji.so in HOME/lib.
 #include <filesystem>
 #include <fstream>
-#include <opencv2/imgcodecs.hpp>
 #include <openvino/openvino.hpp>
 #include <openvino/opsets/opset13.hpp>
+
+#include "write.h"
 
 namespace fs = std::filesystem;
 namespace op = ov::opset13;
@@ -30,6 +31,7 @@ std::shared_ptr<ov::Model> mean_colour(ov::element::Type type, const ov::Partial
 void write(const fs::path& folder, const std::shared_ptr<ov::Model>& network, bool bgr) {
     auto set = [&](const std::string& key, const std::string& value) { network->set_rt_info(value, "model_info", key); };
     set("reverse_input_channels", bgr ? "False" : "True");
+    set("input_fit", "stretch");
     set("input_resize", std::to_string(RESIZE));
     set("input_image_size", std::to_string(SIZE));
     set("mean_values", "100 100 100");
@@ -52,5 +54,6 @@ int main(int, char** argv) {
     std::ofstream(home / "model" / "labels.txt") << "red \"one\"\ngreen\nblue\n";
     fs::create_directories(home / "config");
     std::ofstream(home / "config" / "config.json") << R"({"threads": 1, "keys": {"class": "name"}})";
-    cv::imwrite((networks / "red.png").string(), cv::Mat(12, 16, CV_8UC3, cv::Scalar(20, 60, 220)));
+    auto red = deploy::encode(".png", cv::Mat(12, 16, CV_8UC3, cv::Scalar(20, 60, 220)));
+    std::ofstream(networks / "red.png", std::ios::binary).write(reinterpret_cast<const char*>(red.data()), std::streamsize(red.size()));
 }

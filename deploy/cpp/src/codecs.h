@@ -1,0 +1,20 @@
+// One function for each format: an encoded picture (its first, where there are several) -> 8-bit BGR, continuous, alpha laid
+// over white, not turned. They return its EXIF orientation, 1 where the format has none. See data/decode.py for what a complete
+// picture is. Throw PictureError.
+#pragma once
+
+#include <opencv2/core.hpp>
+
+#include "bytes.h"
+
+namespace deploy {
+
+int read_jpeg(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
+int read_png(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
+int read_webp(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
+int read_bmp(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
+int read_tiff(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
+int read_gif(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
+int read_pnm(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
+
+}  // namespace deploy

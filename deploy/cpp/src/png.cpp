@@ -1,0 +1,207 @@
+// PNG by libpng, which sees only the chunks that make pixels; the twin of data/pictures/png.py.
+#include <png.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <csetjmp>
+#include <string>
+
+#include "codecs.h"
+#include "errors.h"
+#include "exif.h"
+#include "pixels.h"
+
+namespace deploy {
+namespace {
+
+using namespace std::string_view_literals;
+
+const size_t SIGNATURE = 8;
+
+struct Chunks {
+    Bytes file;  // signature and the chunks that make pixels
+    Bytes exif;
+    Bytes key;  // of tRNS where it names one colour that is transparent
+    size_t width = 0, height = 0;
+    int bits = 0, color_type = 0;
+
+    bool has_key() const { return color_type == PNG_COLOR_TYPE_GRAY || color_type == PNG_COLOR_TYPE_RGB; }
+};
+
+void append(Bytes& bytes, Span more) { bytes.insert(bytes.end(), more.data, more.data + more.size); }
+
+bool is_letter(int c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); }
+
+bool makes_pixels(Span name) {
+    for (auto needed : {"IHDR", "PLTE", "tRNS", "IDAT", "IEND"})
+        if (name.starts_with(needed)) return true;
+    return false;
+}
+
+void read_header(Span data, Chunks& chunks) {
+    if (data.size != 13 || chunks.width) throw damaged("a PNG without its header");
+    chunks.width = data.big(0, 4);
+    chunks.height = data.big(4, 4);
+    chunks.bits = data.data[8];
+    chunks.color_type = data.data[9];
+}
+
+/// A chunk is its length, name, data and checksum.
+Chunks read_chunks(Span content) {
+    Chunks chunks;
+    append(chunks.file, content.first(SIGNATURE));
+    for (size_t place = SIGNATURE;;) {
+        size_t length = content.big(place, 4);
+        if (place + 12 + length > content.size) throw damaged("a PNG without its end");
+        Span chunk = content.from(place).first(12 + length), name = chunk.from(4).first(4), data = chunk.from(8).first(length);
+        place += 12 + length;
+        if (!std::all_of(name.data, name.data + 4, is_letter)) throw damaged("something else than a chunk");
+        if (name.starts_with("eXIf")) append(chunks.exif, data);
+        if (!makes_pixels(name)) {
+            if (name.data[0] >= 'A' && name.data[0] <= 'Z') throw damaged("unknown chunk " + std::string(name.data, name.data + 4));
+            continue;
+        }
+        if (crc32(0, name.data, uInt(4 + length)) != chunk.big(8 + length, 4))
+            throw damaged("wrong checksum of the chunk " + std::string(name.data, name.data + 4));
+        if (name.starts_with("IHDR")) read_header(data, chunks);
+        if (name.starts_with("tRNS") && chunks.has_key())
+            append(chunks.key, data);
+        else
+            append(chunks.file, chunk);
+        if (name.starts_with("IEND")) break;
+    }
+    if (!chunks.width) throw damaged("a PNG without its header");
+    return chunks;
+}
+
+/// libpng's only way out of an error is a jump. No object with a destructor may lie between the jump and `read`.
+class Decoder {
+  public:
+    explicit Decoder(const Bytes& file) : rest_(file) {
+        png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, failed, [](png_structp, png_const_charp) {});
+        info_ = png_ ? png_create_info_struct(png_) : nullptr;
+        if (!info_) {
+            png_destroy_read_struct(&png_, nullptr, nullptr);
+            throw std::bad_alloc();
+        }
+        png_set_read_fn(png_, this, [](png_structp png, png_bytep out, size_t count) {
+            auto& rest = static_cast<Decoder*>(png_get_io_ptr(png))->rest_;
+            if (count > rest.size) png_error(png, "truncated");
+            std::memcpy(out, rest.data, count);
+            rest = rest.from(count);
+        });
+    }
+    ~Decoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
+    Decoder(const Decoder&) = delete;
+    Decoder& operator=(const Decoder&) = delete;
+
+    bool read_header() {
+        if (setjmp(escape_)) return false;
+        png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+        png_set_crc_action(png_, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);  // they were checked
+        png_read_info(png_, info_);
+        if (png_get_color_type(png_, info_) == PNG_COLOR_TYPE_PALETTE) {
+            png_set_palette_to_rgb(png_);
+            if (png_get_valid(png_, info_, PNG_INFO_tRNS)) png_set_tRNS_to_alpha(png_);
+        } else if (png_get_bit_depth(png_, info_) < 8) {
+            png_set_expand_gray_1_2_4_to_8(png_);
+        }
+        if (png_get_bit_depth(png_, info_) == 16) png_set_swap(png_);
+        png_set_interlace_handling(png_);
+        png_read_update_info(png_, info_);
+        return true;
+    }
+
+    int channels() const { return png_get_channels(png_, info_); }
+    bool is_deep() const { return png_get_bit_depth(png_, info_) == 16; }
+
+    /// `rows`: where each row goes.
+    bool read_pixels(png_bytepp rows) {
+        if (setjmp(escape_)) return false;
+        png_read_image(png_, rows);
+        return true;
+    }
+
+    std::string error() const { return error_; }
+
+  private:
+    static void failed(png_structp png, png_const_charp message) {
+        auto* decoder = static_cast<Decoder*>(png_get_error_ptr(png));
+        std::strncpy(decoder->error_, message, sizeof decoder->error_ - 1);
+        std::longjmp(decoder->escape_, 1);
+    }
+
+    png_structp png_;
+    png_infop info_;
+    Span rest_;
+    std::jmp_buf escape_;
+    char error_[128] = "";
+};
+
+/// Values of 8 or 16 bits, grey or RGB with or without alpha -> BGR.
+template <typename Value>
+class Converter {
+  public:
+    Converter(const Chunks& chunks, int channels) : channels_(channels), colors_(channels < 3 ? 1 : 3) {
+        if (!chunks.has_key() || chunks.key.size() != 2 * size_t(colors_)) return;
+        has_key_ = true;
+        for (int c = 0; c < colors_; ++c) {
+            unsigned value = Span(chunks.key).big(2 * c, 2);
+            key_[c] = chunks.bits < 8 ? value * 255 / ((1u << chunks.bits) - 1) : value;
+        }
+    }
+
+    void operator()(const Value* in, Byte* out) const {
+        bool has_alpha = channels_ % 2 == 0;
+        Byte alpha = has_alpha ? byte(in[channels_ - 1]) : 255;
+        for (int c = 0; c < 3; ++c) {
+            Byte value = byte(in[colors_ == 1 ? 0 : 2 - c]);
+            out[c] = is_key(in) ? 255 : has_alpha ? over_white(value, alpha) : value;
+        }
+    }
+
+  private:
+    static Byte byte(Value value) { return sizeof(Value) == 1 ? Byte(value) : eight_bits(value); }
+
+    bool is_key(const Value* in) const {
+        if (!has_key_) return false;
+        for (int c = 0; c < colors_; ++c)
+            if (in[c] != key_[c]) return false;
+        return true;
+    }
+
+    int channels_, colors_;
+    bool has_key_ = false;
+    unsigned key_[3]{};
+};
+
+template <typename Value>
+void convert(const cv::Mat& values, const Chunks& chunks, cv::Mat& bgr) {
+    Converter<Value> pixel(chunks, values.channels());
+    for (int y = 0; y < values.rows; ++y) {
+        const auto* in = values.ptr<Value>(y);
+        Byte* out = bgr.ptr(y);
+        for (int x = 0; x < values.cols; ++x, in += values.channels(), out += 3) pixel(in, out);
+    }
+}
+
+}  // namespace
+
+int read_png(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
+    Chunks chunks = read_chunks(content);
+    check_size(chunks.width, chunks.height, max_pixels);
+    Decoder decoder(chunks.file);
+    if (!decoder.read_header()) throw damaged(decoder.error());
+    cv::Mat values(int(chunks.height), int(chunks.width), CV_MAKETYPE(decoder.is_deep() ? CV_16U : CV_8U, decoder.channels()));
+    std::vector<png_bytep> rows;
+    for (int y = 0; y < values.rows; ++y) rows.push_back(values.ptr(y));
+    if (!decoder.read_pixels(rows.data())) throw damaged(decoder.error());
+    bgr.create(values.size(), CV_8UC3);
+    if (decoder.is_deep())
+        convert<uint16_t>(values, chunks, bgr);
+    else
+        convert<Byte>(values, chunks, bgr);
+    return exif_orientation(chunks.exif);
+}
+
+}  // namespace deploy

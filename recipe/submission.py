@@ -5,7 +5,8 @@
 
 Leaves RUN/submission/: lib/ (libji.so and OpenVINO), bin/ (classify), model/, config/, include/, example/ and licenses/.
 Before the folder appears, a C program built against a copy of it must answer for validation pictures as Python does.
-OpenCV's core, imgproc and imgcodecs are expected on the machine that runs it.
+OpenCV's core and imgproc, and libjpeg, libpng, libtiff, libwebp, libwebpdemux, libgif and zlib are expected on the machine that
+runs it.
 """
 
 import argparse
@@ -17,33 +18,46 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from common.errors import UserError
-from common.files import write_json
+from common.files import staged_folder, write_json
 from data.decode import read_rgb
-from deploy.staging import staged_folder
-from recipe import steps
-from recipe.predictor import IrPredictor
+from recipe.pictures import held_out_files
+from recipe.predictor import IrPredictor, check_exported
 from utils import session
+from utils.run_folder import DeployFolder
 from utils.runlog import log
 
 REPO = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-3  # of probabilities: JPEG decoders differ a little
 PICTURES = 20  # of the validation set, for the proof
+# Debian packages whose code is linked or compiled in.
+LICENSED = (
+    "libopencv-core-dev", "nlohmann-json3-dev", "libjpeg62-turbo", "libpng16-16", "libtiff6", "libwebp7", "libwebpdemux2",
+    "libgif7",
+)  # fmt: skip
 KEYS = {"class": "class", "confidence": "confidence", "probabilities": "probabilities"}
 
 
 def main(argv=None):
     args = parse(argv)
-    run, model = session.reopen(args.run_dir), Path(args.run_dir, "deploy", args.model)
-    if not model.is_file():
-        raise UserError(f"{model}: not there. Run: python export_openvino.py {args.run_dir}{' --int8' * ('int8' in args.model)}")
+    run = session.reopen(args.run_dir)
+    model = run.folder.deploy / args.model
+    check_exported(run.folder, model)
     if not (args.build / "lib" / "libji.so").is_file():
         raise UserError(f"{args.build}/lib/libji.so: not there. Run: make cpp")
-    with staged_folder(run.folder / "submission") as folder:
+    pictures = evenly(*held_out_files(run), PICTURES)
+    with staged_folder(run.folder.submission) as folder:
         lay_out(folder, model, args.build)
-        difference = prove(folder, model, steps.validation_files(run)[0][:PICTURES])
-    log.info(f"{run.folder / 'submission'}: answers as Python does (probabilities within {difference:.1e} on {PICTURES} pictures)")
+        difference = prove(folder, model, pictures)
+    log.info(f"{run.folder.submission}: answers as Python does (probabilities within {difference:.1e} on {len(pictures)} pictures)")
+
+
+def evenly(files, labels, number):
+    """About `number` of `files`: as many of every class, one at least, the first ones of each."""
+    turn = pd.Series(labels).groupby(labels).cumcount()  # 0 for the first file of a class, 1 for its second ...
+    return [files[i] for i in turn.argsort(kind="stable")[: max(number, (turn == 0).sum())]]
 
 
 def parse(argv):
@@ -58,23 +72,28 @@ def lay_out(folder, model, build):
     """Libraries, model, configuration, header, example and licences."""
     _call("cmake", "--install", build, "--prefix", folder)
     (folder / "model").mkdir()
-    for source, name in (
-        (model, "model.xml"), (model.with_suffix(".bin"), "model.bin"),
-        (model.with_name("labels.txt"), "labels.txt"), (model.with_name("manifest.json"), "manifest.json"),
-    ):  # fmt: skip
-        shutil.copy(source, folder / "model" / name)
+    files = DeployFolder(model.parent)
+    for source in (model, model.with_suffix(".bin"), files.labels, files.manifest):
+        shutil.copy(source, folder / "model")  # under their own names, by which the manifest knows them
     (folder / "config").mkdir()
-    write_json(folder / "config" / "config.json", {"model": "model.xml", "threads": 0, "keys": KEYS})
+    write_json(folder / "config" / "config.json", {"model": model.name, "threads": 0, "keys": KEYS})
     shutil.copytree(REPO / "deploy" / "cpp" / "example", folder / "example")
+    copy_licences(folder / "licenses")
+
+
+def copy_licences(folder):
+    """Of OpenVINO, whose libraries are handed in, and of the packages `LICENSED`; one that is not found is told."""
     for file in importlib.metadata.files("openvino"):
         if "licenses" in file.parts:
-            target = folder / "licenses" / "openvino" / Path(*file.parts[file.parts.index("licenses") + 1 :])
+            target = folder / "openvino" / Path(*file.parts[file.parts.index("licenses") + 1 :])
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file.locate(), target)
-    for package in ("libopencv-core-dev", "nlohmann-json3-dev"):
-        copyright = Path("/usr/share/doc", package, "copyright")
-        if copyright.is_file():
-            shutil.copy(copyright, folder / "licenses" / f"{package}.txt")
+    for package in LICENSED:
+        licence = Path("/usr/share/doc", package, "copyright")
+        if licence.is_file():
+            shutil.copy(licence, folder / f"{package}.txt")
+        else:
+            log.warning(f"{licence}: not there. Put the licence of what the C++ parts were built with into licenses/ by hand.")
 
 
 def prove(folder, model, pictures):
@@ -88,7 +107,7 @@ def prove(folder, model, pictures):
               "-Wl,-rpath,$ORIGIN/../lib", f"-Wl,-rpath-link,{clean / 'lib'}", "-o", program)  # fmt: skip
         printed = _call(program, *(path.resolve() for path in pictures), cwd="/", env={})
     differences = []
-    for path, line in zip(pictures, printed.splitlines(), strict=True):
+    for path, line in zip(pictures, printed.removesuffix("\n").split("\n"), strict=True):
         answer, probs = json.loads(line), predictor(read_rgb(path))
         ours = predictor.classes[probs.argmax()]
         theirs = np.array([answer[KEYS["probabilities"]][name] for name in predictor.classes])
@@ -105,7 +124,7 @@ def _call(*command, **options):
     """What the command prints; UserError if it fails or is not installed."""
     command = [str(word) for word in command]
     try:
-        return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+        return subprocess.run(command, check=True, capture_output=True, encoding="utf-8", **options).stdout
     except FileNotFoundError as error:
         raise UserError(f"{command[0]}: not installed. On Debian and Ubuntu: apt-get install g++ cmake") from error
     except subprocess.CalledProcessError as error:

@@ -2,14 +2,15 @@
 
     python ablate.py configs/demo.py --axis student.mixing=cutmix,mixup,none --seeds 3
     python ablate.py CONFIG --axis student.lr=1e-3,5e-4 --axis "student.resize=128 student.image_size=112 | student.image_size=224"
-    python ablate.py configs/studies/mixing.py                    a ready-made study: its axes stand in the config
+    python ablate.py configs/studies/one_change.py                a ready-made study: its axes stand in the config
     python ablate.py CONFIG --axis ... --budget 20                as many epochs as fit into 20 minutes, for each setting
     CUDA_VISIBLE_DEVICES=1 python ablate.py CONFIG --axis ... --shard 1/4     the second of four processes or machines
     python ablate.py CONFIG --axis ... --report                   train nothing, tabulate what is there
 
 An axis tries the values of a key, or (with |) settings of several keys together. Teachers are trained once for all students
-that learn from them; a config's own oof.csv is taken where it is there. Interrupted? The same command goes on.
-Leaves trials.csv, table.md and chart.png in runs/<name>/ablation or --output, beside all trained runs.
+that learn from them; the config's own is taken where it was made with the same settings. Interrupted? The same command goes on.
+Leaves trials.csv, table.md and chart.png in runs/<name>/ablation or --output, beside all trained runs, each with its whole
+config in trial.py, and writes nothing into runs/<name> otherwise.
 """
 
 import argparse
@@ -18,21 +19,21 @@ import pandas as pd
 
 from common.errors import UserError
 from common.files import write_csv
-from recipe.ablation import Workplace, draw, parse_axis, plan, resolved, run_trials, summarise, write_markdown
+from recipe.ablation import Workplace, draw, parse_axis, plan, run_trials, summarise, write_markdown
+from utils.config import load_config
 from utils.runlog import format_table, log, start_logging
 from utils.session import run_script
 
 
 def main(argv=None):
     args = parse(argv)
-    config = resolved(args.config, args.cfg_options)
+    config = load_config(args.config, args.cfg_options)
     axes = [parse_axis(text) for text in args.axis or config.study.axes]
     if not axes:
         raise UserError(f"{args.config}: nothing to vary. Give --axis KEY=VALUE,VALUE, or a config with study = dict(axes=[...]).")
     trials = plan(axes, [config.seed + i for i in range(args.seeds or config.study.seeds)])
-    for trial in trials:
-        resolved(args.config, [*args.cfg_options, *trial.options])  # mistakes show before anything is trained
     workplace = Workplace(args.output or config.folder / "ablation", args.config, args.cfg_options)
+    workplace.check(trials)
     start_logging(workplace.folder)
 
     shard, num_shards = args.shard
@@ -53,8 +54,13 @@ def parse(argv):
     )
     parser.add_argument("--report", action="store_true", help="tabulate the trials that are there")
     parser.add_argument("--output", metavar="FOLDER", help="default: runs/<name>/ablation")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="changes that hold for all trials")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes that hold for all trials"
+    )
+    args = parser.parse_args(argv)
+    if (args.seeds is not None and args.seeds < 1) or (args.budget is not None and not 0 < args.budget < float("inf")):
+        parser.error("--seeds takes a whole number from 1, --budget minutes above 0")
+    return args
 
 
 def _shard(text):
@@ -66,11 +72,11 @@ def _shard(text):
 
 def report(workplace, trials, args):
     """trials.csv, table.md and chart.png of all trials that are finished, whichever process trained them."""
-    finished = workplace.finished(trials)
+    finished = [trial for trial in trials if workplace.is_finished(trial)]
     if not finished:
         log.info("no trial is finished yet")
         return
-    rows = pd.DataFrame([workplace.student(trial, args.budget) for trial in finished])
+    rows = pd.DataFrame([workplace.row(trial, args.budget) for trial in finished])
     table = summarise(rows)
     write_csv(workplace.folder / "trials.csv", rows)
     note = f"{len(finished)} of {len(trials)} trials of `{args.config}`; validation accuracy, mean ± standard deviation over seeds."

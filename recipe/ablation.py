@@ -1,9 +1,10 @@
 """Trials of an ablation: which settings to train, running each once, and what they reached."""
 
-import contextlib
+import dataclasses
 import hashlib
 import itertools
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -11,16 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 from matplotlib.figure import Figure
 
 from common.errors import UserError
-from common.files import atomic_path, read_json, write_json, write_text
-from utils.config import load_config
+from common.files import read_json, write_json, write_text
+from utils.config import as_python, expanded, load_config
+from utils.figures import families_for, save_figure
+from utils.run_folder import RunFolder
 from utils.runlog import log
-from utils.session import argument_parser
 
 REPO = Path(__file__).resolve().parent.parent
-OF_THE_MACHINE = ("num_threads=", "device=")  # options that change how fast a trial is trained, not what it learns
+MAX_DRAWN = 100  # combinations in the chart, the best ones
+# Keys that no axis can vary, since each trial is given its own.
+GIVEN = {
+    "seed": "--seeds varies it",
+    "name": "each trial has its own",
+    "work_dir": "each trial has its own",
+    "data.cache": "trials with the same pictures share one",
+}
 
 
 class TrialFailed(UserError):
@@ -49,24 +59,35 @@ class Trial:
 
 
 def folder_name(options):
-    """`options` as one short word of letters, digits and - . = _."""
-    text = "_".join(re.sub(r"[^\w.=-]+", "-", option) for option in options) or "base"
-    return text if len(text) <= 120 else f"{text[:100]}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    """`options` as one short word of letters, digits and - . = _; where that loses something, with a part of their hash."""
+    exact = "_".join(options) or "base"
+    word = re.sub(r"[^A-Za-z0-9_.=-]+", "-", exact)
+    return word if word == exact and len(word) <= 120 else f"{word[:100]}_{hashlib.sha256(exact.encode()).hexdigest()[:12]}"
 
 
 def parse_axis(text):
     """The choices of an axis, each a tuple of key=value texts.
 
     `student.lr=1e-3,5e-4` tries the values of one key (commas in brackets do not count); `a=1 b=2 | a=3 b=4` tries settings of
-    several keys together.
+    several keys together, where quotes hold a value with blanks together: `data.root="my pictures" | ...`.
     """
-    if "|" in text:
-        choices = [tuple(part.split()) for part in text.split("|")]
-    else:
-        key, _, values = text.partition("=")
-        choices = [(f"{key.strip()}={value.strip()}",) for value in re.split(r",(?![^(\[{]*[)\]}])", values)]
-    if len(choices) < 2 or not all(choice and all(re.fullmatch(r"[\w.]+=.+", option) for option in choice) for choice in choices):
-        raise UserError(f"axis '{text}': takes KEY=VALUE,VALUE,... or 'KEY=VALUE KEY=VALUE | KEY=VALUE ...', two choices at least.")
+    try:
+        if "|" in text:
+            choices = [tuple(shlex.split(part)) for part in text.split("|")]
+        else:
+            key, _, values = text.partition("=")
+            choices = [(f"{key.strip()}={value.strip()}",) for value in re.split(r",(?![^(\[{]*[)\]}])", values)]
+    except ValueError as error:
+        raise UserError(f"axis '{text}': {error}.") from error
+    if len(set(choices)) < max(2, len(choices)) or not all(
+        choice and all(re.fullmatch(r"[\w.]+=.+", option) for option in choice) for choice in choices
+    ):
+        raise UserError(
+            f"axis '{text}': takes KEY=VALUE,VALUE,... or 'KEY=VALUE KEY=VALUE | KEY=VALUE ...', "
+            "two choices at least, no two alike."
+        )
+    for key in {option.partition("=")[0] for choice in choices for option in choice} & GIVEN.keys():
+        raise UserError(f"axis '{text}': {key} is not for an axis: {GIVEN[key]}.")
     return choices
 
 
@@ -75,106 +96,163 @@ def plan(axes, seeds):
     return [Trial(choices, seed) for seed in seeds for choices in itertools.product(*axes)]
 
 
-def resolved(config_path, options):
-    """The config with `options` (key=value texts) applied; UserError for a wrong key or type, before anything is trained."""
-    arguments = argument_parser("").parse_args([str(config_path), *(["--cfg-options", *options] if options else [])])
-    return load_config(arguments.config, arguments.cfg_options)
-
-
 class Workplace:
-    """The folder of an ablation: trials/, teachers/, timing/ and a pixel cache that all of them share."""
+    """The folder of an ablation: trials/, teachers/, timing/ and pixels/, a cache that all of them share.
+
+    Each training has a run folder of its own there, with its whole config in trial.py: `python m11.py .../trial.py` is that trial
+    again. Nothing else is written into the folder of the run that the config names.
+    """
 
     def __init__(self, folder, config_path, base_options):
         self.folder, self.config_path, self.base_options = Path(folder), config_path, list(base_options)
 
-    def run(self, script, kind, name, options, seed):
-        """Run a training script in folder/kind/name, unless it has finished there; returns (its results.json, seconds)."""
-        place = self.folder / kind / name
-        done, options = place / "trial.json", [*self.base_options, *options, f"seed={seed}"]
-        with _alone_in(place):
-            if not done.is_file():
-                start = time.time()
-                self._call(script, place, options)
-                write_json(done, {"script": script, "options": options, "seconds": round(time.time() - start, 1)})
-        trained = read_json(done)
-        if _learning(trained["options"]) != _learning(options):
-            raise UserError(
-                f"{place}: was trained with other settings ({' '.join(trained['options'])}). Name another --output, or delete it."
-            )
-        return read_json(place / "results.json"), trained["seconds"]
+    def config(self, trial):
+        """The trial's config, before it is known who teaches it; UserError for a wrong key, type or value."""
+        return load_config(self.config_path, [*self.base_options, *trial.options, f"seed={trial.seed}"])
 
-    def _call(self, script, place, options):
-        places = [f"name={place.name}", f"work_dir={place.parent}", f"data.cache={self.folder / 'pixels'}"]
-        command = [sys.executable, str(REPO / script), str(self.config_path), "--cfg-options", *options, *places]
-        with open(place / "output.txt", "w") as output:
-            if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:
-                last_words = (place / "output.txt").read_text().strip().splitlines()[-3:]
-                raise TrialFailed(place, script, " ".join(last_words))
+    def check(self, trials):
+        """Raise the UserErrors that need not wait until something was trained: of settings, and of pictures to draw."""
+        numbers = {}
+        for config in [load_config(self.config_path), *map(self.config, trials)]:
+            if config.data.draw_textiles:
+                numbers.setdefault(config.data.root, set()).add(config.data.draw_textiles)
+        for root, drawn in numbers.items():
+            if len(drawn) > 1:  # they would replace each other's, and those of the run that the config names
+                raise UserError(
+                    f"data.draw_textiles: {root} cannot hold {drawn} pictures at once. Give each number its own data.root."
+                )
 
-    def teacher(self, trial):
-        """(options that name the trial's teachers for its student, their OOF accuracy or None); trains them if there are none."""
-        config = resolved(self.config_path, [*self.base_options, *trial.options])
+    def train(self, trial, budget=None):
+        """Train the trial, and its teacher where there is none yet, unless that is done. budget: minutes, see `epochs_within`."""
+        if self.is_finished(trial):
+            return
+        config, teacher_accuracy = self.with_teachers(trial)
+        if budget:
+            config = _changed(config, "student", epochs=self.epochs_within(trial, config, budget))
+        self.run("student", "trials", trial.name, config, teacher_accuracy=teacher_accuracy, budget=budget)
+
+    def with_teachers(self, trial):
+        """(the trial's config with its teachers' files named, their OOF accuracy or None); trains them if there are none."""
+        config = self.config(trial)
         student = config.student
         needs_oof = student.teacher_weight and not student.oof and student.distillation in ("oof", "both")
         needs_models = not student.online_teachers and student.distillation in ("online", "both")
         if not (needs_oof or needs_models):
-            return [], None
-
-        options, folder = [option for option in trial.options if not option.startswith("student.")], config.folder
-        models = [f"teacher/fold{fold}/best.pth" for fold in range(config.teacher.num_folds)] * needs_models
-        # Of the config as it stands, trained before.
-        if options or not all(Path(folder, name).is_file() for name in ["oof.csv", *models]):
-            folder = self.folder / "teachers" / folder_name(options)
-            self.run("e4.py", "teachers", folder.name, options, config.seed)
-        links = [f"student.oof={folder / 'oof.csv'}"] if needs_oof else []
+            return config, None
+        folder = self.teacher(trial, with_models=needs_models)
+        links = {"oof": str(folder.oof)} if needs_oof else {}
         if needs_models:
-            links.append("student.online_teachers=[" + ",".join(str(folder / name) for name in models) + "]")
-        return links, read_json(folder / "results.json")["teacher"]["oof_accuracy"]
+            links["online_teachers"] = tuple(str(folder.fold(k).best) for k in range(config.teacher.num_folds))
+        return _changed(config, "student", **links), folder.results()["teacher"]["oof_accuracy"]
 
-    def epochs_within(self, trial, options, minutes):
+    def teacher(self, trial, with_models):
+        """The run folder of the teacher that the trial's config describes: the config's own if it is that one, else one from here.
+
+        with_models: are its checkpoints needed, or is its OOF table enough?
+        """
+        options = [option for option in trial.options if not option.startswith("student.")]
+        config = load_config(self.config_path, [*self.base_options, *options])  # of the config's seed, for the trials of all seeds
+        own = RunFolder(config.folder)
+        if _is_ready_teacher(own, config, with_models):
+            return own
+        return self.run("teacher", "teachers", folder_name(options), config)
+
+    def run(self, stage, kind, name, config, **notes):
+        """Train a stage of `config` in folder/kind/name, unless it has finished there; returns that `RunFolder`."""
+        place = self.folder / kind / name
+        config_path, done = place / "trial.py", place / "trial.json"
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / "lock"):  # several shards may need the same teacher: one trains it, the others wait
+            if not done.is_file():
+                script, start = {"teacher": "e4.py", "student": "m11.py"}[stage], time.time()
+                here = dataclasses.replace(config, name=name, work_dir=str(place.parent))
+                here = _changed(here, "data", cache=str(self.folder / "pixels" / _pictures_mark(config)))
+                write_text(config_path, f"# python {script} {shlex.quote(str(config_path))}\n{as_python(here)}")
+                self._call(script, place)
+                write_json(done, {"seconds": round(time.time() - start, 1), **notes})
+        if _what_it_learns(load_config(config_path), stage) != _what_it_learns(config, stage):
+            raise _OtherSettings(place)
+        return RunFolder(place)
+
+    def _call(self, script, place):
+        command = [sys.executable, str(REPO / script), str(place / "trial.py")]
+        with open(place / "output.txt", "w") as output:
+            if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:
+                last_words = (place / "output.txt").read_text("utf-8", "replace").strip().splitlines()[-3:]
+                raise TrialFailed(place, script, " ".join(last_words))
+
+    def epochs_within(self, trial, config, minutes):
         """Epochs of the student that take about `minutes`: two epochs are timed, once for all seeds of the same settings."""
-        timing = [*options, "student.epochs=2", "student.final_epochs=0"]
-        name = folder_name(trial.options)
-        self.run("m11.py", "timing", name, timing, seed=0)
-        rows = pd.read_csv(self.folder / "timing" / name / "student" / "metrics.csv")
+        timing = dataclasses.replace(_changed(config, "student", epochs=2, final_epochs=0), seed=0)
+        place = self.run("student", "timing", folder_name(trial.options), timing).path
+        rows = pd.read_csv(place / "student" / "metrics.csv")
         return max(1, int(60 * minutes / (rows["seconds"] + rows["eval_seconds"]).mean()))
 
-    def student(self, trial, budget=None):
-        """One row of the table: choices, seed, accuracies, minutes."""
-        oof, teacher_accuracy = self.teacher(trial)
-        options = [*trial.options, *oof]
+    def is_finished(self, trial):
+        """Has the trial been trained, by whichever process?"""
+        return self._notes(trial).is_file()
+
+    def row(self, trial, budget=None):
+        """One row of the table, of a trial that is finished: choices, seed, accuracies, minutes. Trains nothing."""
+        place, notes = RunFolder(self.folder / "trials" / trial.name), read_json(self._notes(trial))
+        trained, asked = load_config(place.path / "trial.py"), self.config(trial)
+        # What was found out on the way to the trial: its teachers' places, and the epochs that fit into the budget.
+        found = {name: getattr(trained.student, name) for name in ("oof", "online_teachers") if not getattr(asked.student, name)}
         if budget:
-            options.append(f"student.epochs={self.epochs_within(trial, options, budget)}")
-        results, seconds = self.run("m11.py", "trials", trial.name, options, trial.seed)
-        student = results["student"]
+            found["epochs"] = trained.student.epochs
+        wanted, stages = _changed(asked, "student", **found), ["student", *["teacher"] * (notes["teacher_accuracy"] is not None)]
+        if notes["budget"] != budget or any(_what_it_learns(trained, s) != _what_it_learns(wanted, s) for s in stages):
+            raise _OtherSettings(place.path)
+        reached = place.results()["student"]
         return {
             **{f"axis {i + 1}": " ".join(choice) for i, choice in enumerate(trial.choices)},
             "seed": trial.seed,
-            "accuracy": student.get("averaged_accuracy", student["best_accuracy"]),
-            "best_accuracy": student["best_accuracy"],
-            "teacher_accuracy": teacher_accuracy,
-            "minutes": round(seconds / 60, 2),
+            "accuracy": reached.get("averaged_accuracy", reached["best_accuracy"]),
+            "best_accuracy": reached["best_accuracy"],
+            "teacher_accuracy": notes["teacher_accuracy"],
+            "minutes": round(notes["seconds"] / 60, 2),
         }
 
-    def finished(self, trials):
-        """Those of `trials` that have been trained, by whichever process."""
-        return [trial for trial in trials if (self.folder / "trials" / trial.name / "trial.json").is_file()]
+    def _notes(self, trial):
+        return self.folder / "trials" / trial.name / "trial.json"
 
 
-def _learning(options):
-    return [option for option in options if not option.startswith(OF_THE_MACHINE)]
+class _OtherSettings(UserError):
+    def __init__(self, place):
+        super().__init__(
+            f"{place}: was trained with other settings (trial.py in it) or another --budget. Name another --output, or delete it."
+        )
 
 
-@contextlib.contextmanager
-def _alone_in(place):
-    """Other processes that want the same run (a teacher that several shards need) wait until this one has it."""
-    place.mkdir(parents=True, exist_ok=True)
-    with open(place / "lock", "w") as file:
-        with contextlib.suppress(ImportError):  # Windows, where shards must not share a teacher
-            import fcntl
+def _is_ready_teacher(folder, config, with_models):
+    """Does the `RunFolder` hold a finished teacher, made with the settings and of the pictures that `config` says?"""
+    models = [folder.fold(k).best for k in range(config.teacher.num_folds)] if with_models else []
+    if "teacher" not in folder.results() or not all(path.is_file() for path in [folder.oof, folder.config("teacher"), *models]):
+        return False
+    return _what_it_learns(load_config(folder.config("teacher")), "teacher") == _what_it_learns(config, "teacher")
 
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+
+def _what_it_learns(config, stage):
+    """What decides what a stage ("teacher", "student") learns: not its name and place, nor how the machine is made to work."""
+    root, val_root, *more = _pictures(config)
+    judges = [val_root] if stage == "student" else []  # of the best epoch; a teacher's is chosen by its own fold
+    return getattr(config, stage), config.seed, root, *more, *judges
+
+
+def _pictures(config):
+    """(root, val_root, classes, number to draw), wherever the config is read from."""
+    root, val_root = (path and expanded(path).absolute() for path in (config.data.root, config.data.val_root))
+    return root, val_root, config.data.classes, config.data.draw_textiles
+
+
+def _pictures_mark(config):
+    """A short word for the config's pictures: trials with the same share a cache, others do not overwrite it."""
+    return hashlib.sha256(repr(_pictures(config)).encode()).hexdigest()[:12]
+
+
+def _changed(config, section, **values):
+    """`config` with other values in one of its sections."""
+    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 
 
 def summarise(rows):
@@ -198,20 +276,21 @@ def write_markdown(path, table, note):
 
 
 def draw(path, rows, table):
-    """Every combination's accuracies: a tick for each seed, the mean with its standard deviation."""
-    axes = [column for column in table.columns if column.startswith("axis ")]
+    """The best combinations' accuracies: a tick for each seed, the mean with its standard deviation."""
+    axes, table = [column for column in table.columns if column.startswith("axis ")], table.head(MAX_DRAWN)
     names = [" ".join(row) for row in table[axes].itertuples(index=False)]
     figure = Figure(figsize=(8, 1.2 + 0.4 * len(names)), layout="constrained")
     plot = figure.subplots()
     plot.errorbar(table["mean"], range(len(names)), xerr=table["std"].fillna(0), fmt="o", capsize=4)
     places = {name: i for i, name in enumerate(names)}
-    heights = [places[" ".join(row)] for row in rows[axes].itertuples(index=False)]
-    plot.scatter(rows["accuracy"], heights, marker="|", s=120, color="black", zorder=3)
-    plot.set_yticks(range(len(names)), [name.replace(" ", "\n") for name in names], fontsize=8)
+    heights = [places.get(" ".join(row)) for row in rows[axes].itertuples(index=False)]
+    drawn = [height is not None for height in heights]
+    plot.scatter(rows["accuracy"][drawn], [h for h in heights if h is not None], marker="|", s=120, color="black", zorder=3)
+    labels = [name.replace(" ", "\n") for name in names]
+    plot.set_yticks(range(len(names)), labels, fontsize=8, parse_math=False, fontfamily=families_for("".join(names)))
     plot.invert_yaxis()
     plot.set_xlabel("validation accuracy")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def run_trials(workplace, trials, budget):
@@ -222,7 +301,8 @@ def run_trials(workplace, trials, budget):
     failures = []
     for i, trial in enumerate(trials):
         try:
-            row = workplace.student(trial, budget)
+            workplace.train(trial, budget)
+            row = workplace.row(trial, budget)
             log.info(f"{i + 1}/{len(trials)}  {trial.name}: accuracy {row['accuracy']:.4f} in {row['minutes']:.1f} min")
         except TrialFailed as error:
             failures.append(error)

@@ -2,8 +2,8 @@
 
     make cpp && python export_openvino.py runs/demo && python benchmarks/agreement.py runs/demo
 
-PyTorch, the exported IR and the C++ program against each other, and OpenVINO Model API against predict.py on an IR that takes
-whole pictures (--input uint8 --resize), made for this.
+PyTorch, the exported IR (the one in INT8 too, where it was exported) and the C++ program against each other, and OpenVINO Model
+API against predict.py on an IR that takes whole pictures (--input uint8 --resize), made for this.
 """
 
 import argparse
@@ -22,13 +22,14 @@ from model_api.models import ClassificationModel
 from common.errors import UserError
 from data.decode import read_rgb
 from deploy.inputs import NetworkInput
-from recipe import steps
 from recipe.exporting import export_ir
-from recipe.predictor import CheckpointPredictor, IrPredictor, student_checkpoint
+from recipe.pictures import held_out_files
+from recipe.predictor import CheckpointPredictor, IrPredictor, check_exported
 from utils import session
 from utils.runlog import format_table
 
 CLASSIFY = Path(__file__).resolve().parent.parent / "build" / "cpp" / "classify"
+ABOVE = "(against the one above)"
 
 
 def main(argv=None):
@@ -36,27 +37,33 @@ def main(argv=None):
     parser.add_argument("run_dir", type=Path, help="the run's folder, exported")
     parser.add_argument("--classify", type=Path, default=CLASSIFY, help="the C++ program that make cpp built")
     args = parser.parse_args(argv)
-    xml_path = args.run_dir / "deploy" / "model.xml"
-    for path, command in ((xml_path, f"python export_openvino.py {args.run_dir}"), (args.classify, "make cpp")):
-        if not path.is_file():
-            raise UserError(f"{path}: not there. Run: {command}")
-    files, labels = steps.validation_files(session.reopen(args.run_dir))
-    checkpoint = CheckpointPredictor(student_checkpoint(args.run_dir))
+    if not args.classify.is_file():
+        raise UserError(f"{args.classify}: not there. Run: make cpp")
+    run = session.reopen(args.run_dir)
+    xml_path = run.folder.exported.network
+    check_exported(run.folder, xml_path)
+    files, labels = held_out_files(run)
+    checkpoint = CheckpointPredictor(run.folder.shipped())
 
     expected = predictions(checkpoint, files)
-    rows = [("PyTorch", *compared(expected, expected), right(expected, labels, checkpoint.classes))]
-    for name, probs in (
-        ("OpenVINO IR, Python", predictions(IrPredictor(xml_path), files)),
-        ("OpenVINO IR, C++", cpp_predictions(args.classify, xml_path, files, checkpoint.classes)),
-    ):
-        rows.append((name, *compared(expected, probs), right(probs, labels, checkpoint.classes)))
+
+    def row(way, probs, reference=expected):
+        return way, *compared(reference, probs), right(probs, labels, checkpoint.classes)
+
+    rows = [
+        row("PyTorch", expected),
+        row("OpenVINO IR, Python", predictions(IrPredictor(xml_path), files)),
+        row("OpenVINO IR, C++", cpp_predictions(args.classify, xml_path, files, checkpoint.classes)),
+    ]
+    if run.folder.exported.network_int8.is_file():
+        ours = predictions(IrPredictor(run.folder.exported.network_int8), files)
+        theirs = cpp_predictions(args.classify, run.folder.exported.network_int8, files, checkpoint.classes)
+        rows += [row("INT8, Python", ours), row(f"INT8, C++ {ABOVE}", theirs, ours)]
     with tempfile.TemporaryDirectory() as folder:
-        whole = NetworkInput(checkpoint.input.preprocessing, pixels=True, color="bgr", whole_pictures=True)
+        whole = NetworkInput(checkpoint.preprocessing, pixels=True, color="bgr", whole_pictures=True)
         path = export_ir(checkpoint.model, checkpoint.classes, whole, Path(folder, "whole"))
         ours = predictions(IrPredictor(path), files)
-        rows.append(("IR that resizes, predict.py", *compared(expected, ours), right(ours, labels, checkpoint.classes)))
-        theirs = model_api_predictions(path, files)
-        rows.append(("Model API (against the one above)", *compared(ours, theirs), right(theirs, labels, checkpoint.classes)))
+        rows += [row("IR that resizes, predict.py", ours), row(f"Model API {ABOVE}", model_api_predictions(path, files), ours)]
     print(f"{len(files)} pictures")
     print(format_table(rows, ("way", "same class", "largest difference of probabilities", "accuracy")))
 
@@ -67,8 +74,15 @@ def predictions(predictor, files):
 
 
 def cpp_predictions(program, xml_path, files, classes):
-    command = [program, "--model", xml_path, "--output", "json", *files]
-    answers = json.loads(subprocess.run(list(map(str, command)), check=True, capture_output=True).stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder, "pictures.txt")  # a command line has no room for thousands
+        listed.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
+        done = subprocess.run([program, "--model", xml_path, "--output", "json", "--list", listed], capture_output=True)
+    if done.returncode:
+        raise UserError(f"{program} failed: {done.stderr.decode(errors='replace').strip()}")
+    answers = json.loads(done.stdout)
+    if wrong := [answer for answer in answers if "error" in answer]:
+        raise UserError(f"{program} cannot read {len(wrong)} of {len(files)} pictures, the first: {wrong[0]}")
     return np.array([[answer["probabilities"][name] for name in classes] for answer in answers])
 
 

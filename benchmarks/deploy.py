@@ -30,18 +30,27 @@ import torch
 from matplotlib.figure import Figure
 
 from common.errors import UserError
-from common.files import atomic_path, write_csv
+from common.files import atomic_path, make_folder, write_csv
 from data.decode import read_rgb
-from deploy.benchmark import Engine, onnx_engine, openvino_engine, throughput, torch_engine
 from deploy.fuse import fuse
 from deploy.inputs import NetworkInput
+from deploy.timing import Engine, onnx_engine, openvino_engine, throughput, torch_engine
 from models import build_model
-from recipe import steps
 from recipe.exporting import export_ir
-from recipe.predictor import CheckpointPredictor, IrPredictor, student_checkpoint
+from recipe.pictures import held_out_files
+from recipe.predictor import CheckpointPredictor, IrPredictor, check_exported
 from utils import session
 
 TURN = 20  # pictures
+# Runs a command and notes its peak of memory. The kernel counts in what a process held before it became the command, so that this
+# must be a small one.
+WATCH = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as file:
+    file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
 CLASSIFY = Path(__file__).resolve().parent.parent / "build" / "cpp" / "classify"
 
 
@@ -50,16 +59,16 @@ def main(argv=None):
     if not args.sizes and not args.classify.is_file():
         raise UserError(f"{args.classify}: not there. Run: make cpp, or name the program with --classify.")
     run = session.reopen(args.run_dir)
-    files, labels = steps.validation_files(run)
+    files, labels = held_out_files(run)
     if args.sizes:
         table, name = at_sizes(run, args.sizes, files, labels), "sizes"
     elif args.inputs:
-        table, name = at_inputs(run, files, labels, args.classify), "inputs"
+        table, name = at_inputs(run, files, labels, partial(run_classify, args.classify, args.seconds)), "inputs"
     else:
-        table, name = all_ways(run, files, labels, args.classify), "benchmark"
+        table, name = all_ways(run, files, labels, partial(run_classify, args.classify, args.seconds)), "benchmark"
     table["score"] = args.weight * table["accuracy"] + (1 - args.weight) * (table["fps"] / args.target).clip(upper=1)
-    output = args.output or run.folder / "deploy"
-    output.mkdir(parents=True, exist_ok=True)
+    output = args.output or run.folder.deploy
+    make_folder(output)
     write_csv(output / f"{name}.csv", table)
     draw(output / f"{name}.png", table, args.target)
     print(f"{len(files)} pictures, {torch.get_num_threads()} threads; one at a time, from file to class, unless it says otherwise")
@@ -75,16 +84,16 @@ def parse(argv):
     parser.add_argument("--weight", type=float, default=0.7, help="of accuracy in the score (default: %(default)s)")
     parser.add_argument("--target", type=float, default=162.5, metavar="FPS", help="full marks for speed (default: %(default)s)")
     parser.add_argument("--classify", type=Path, default=CLASSIFY, help="the C++ program that make cpp built")
+    parser.add_argument("--seconds", type=float, default=5, help="of each of the C++ program's measurements (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN/deploy")
     return parser.parse_args(argv)
 
 
-def all_ways(run, files, labels, classify):
+def all_ways(run, files, labels, measure_cpp):
     """One row for each engine, and for the C++ program with FP32 and INT8."""
-    irs = {"OpenVINO FP32": run.folder / "deploy" / "model.xml", "OpenVINO INT8": run.folder / "deploy" / "model_int8.xml"}
+    irs = {"OpenVINO FP32": run.folder.exported.network, "OpenVINO INT8": run.folder.exported.network_int8}
     for path in irs.values():
-        if not path.is_file():
-            raise UserError(f"{path}: not there. Run: python export_openvino.py {run.folder} --int8")
+        check_exported(run.folder, path)
     makers = {
         "PyTorch eager": partial(torch_way, run.folder, fused=False),
         "PyTorch fused": partial(torch_way, run.folder, fused=True),
@@ -93,23 +102,25 @@ def all_ways(run, files, labels, classify):
     }
     ways = {name: make() for name, make in makers.items()}
     rows = measure(ways, files, labels)
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+    processes = multiprocessing.get_context("forkserver")  # each as new as if it had just been started, but all import once
+    processes.set_forkserver_preload(["__main__"])
+    with processes.Pool(1, maxtasksperchild=1) as pool:
         for name, make in makers.items():
             rows[name]["memory_mib"] = pool.apply(memory_of, (make, files[0]))
     for name, path in irs.items():
-        rows[name.replace("OpenVINO", "C++")] = run_classify(classify, path, files, labels)
+        rows[name.replace("OpenVINO", "C++")] = measure_cpp(path, files, labels)
     return pd.DataFrame([{"engine": name, **row} for name, row in rows.items()])
 
 
 def at_sizes(run, sizes, files, labels):
     """One row for each input size: the run's weights, exported anew."""
-    predictor = CheckpointPredictor(student_checkpoint(run.folder))
-    trained = predictor.input.preprocessing
+    predictor = CheckpointPredictor(run.folder.shipped())
+    trained = predictor.preprocessing
     arguments = predictor.meta["model"]
     with tempfile.TemporaryDirectory() as folder:
         ways = {}
         for size in sizes:
-            preprocessing = {**trained, "image_size": size, "resize": round(size * trained["resize"] / trained["image_size"])}
+            preprocessing = replace(trained, image_size=size, resize=round(size * trained.resize / trained.image_size))
             model = build_model(**{**arguments, "image_size": size}).eval()
             model.load_state_dict(predictor.model.state_dict())
             ways[size] = ir_way(export_ir(model, predictor.classes, NetworkInput(preprocessing), Path(folder, str(size))))
@@ -117,19 +128,19 @@ def at_sizes(run, sizes, files, labels):
     return pd.DataFrame([{"size": size, **row} for size, row in rows.items()])
 
 
-def at_inputs(run, files, labels, classify):
+def at_inputs(run, files, labels, measure_cpp):
     """One row for each kind of input: normalised floats, raw pixels of the network's size, whole pictures."""
-    predictor = CheckpointPredictor(student_checkpoint(run.folder))
+    predictor = CheckpointPredictor(run.folder.shipped())
     kinds = {
-        "floats": NetworkInput(predictor.input.preprocessing),
-        "uint8": NetworkInput(predictor.input.preprocessing, pixels=True, color="bgr"),
-        "uint8, resize": NetworkInput(predictor.input.preprocessing, pixels=True, color="bgr", whole_pictures=True),
+        "floats": NetworkInput(predictor.preprocessing),
+        "uint8": NetworkInput(predictor.preprocessing, pixels=True, color="bgr"),
+        "uint8, resize": NetworkInput(predictor.preprocessing, pixels=True, color="bgr", whole_pictures=True),
     }
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, taken in kinds.items():
             xml_path = export_ir(predictor.model, predictor.classes, taken, Path(folder, str(len(rows))))
-            rows.append({"input": name, **run_classify(classify, xml_path, files, labels)})
+            rows.append({"input": name, **measure_cpp(xml_path, files, labels)})
     return pd.DataFrame(rows)
 
 
@@ -143,24 +154,26 @@ class Way:
 
 
 def torch_way(folder, *, fused):
-    predictor = CheckpointPredictor(student_checkpoint(folder))
+    predictor = CheckpointPredictor(folder.shipped())
     model = fuse(predictor.model) if fused else predictor.model
     prepare = lambda pixels: predictor.network_tensor(pixels).numpy()  # noqa: E731
     return Way(predictor.classes, prepare, torch_engine("", model, batch_of(prepare)))
 
 
 def onnx_way(folder):
-    predictor = IrPredictor(folder / "deploy" / "model.xml")
+    predictor = IrPredictor(folder.exported.network)
     if predictor.input.whole_pictures or predictor.input.fixed_batch:
-        raise UserError(f"{folder}: to compare the engines, export without --resize and --batch 1.")
-    batch = batch_of(predictor.network_input)
-    return Way(predictor.classes, predictor.network_input, onnx_engine("", folder / "deploy" / "model.onnx", batch))
+        raise UserError(f"{folder.path}: to compare the engines, export without --resize and --batch 1.")
+    prepare = predictor.input.picture_input
+    batch = batch_of(prepare)
+    return Way(predictor.classes, prepare, onnx_engine("", folder.exported.onnx, batch))
 
 
 def ir_way(xml_path):
     predictor = IrPredictor(xml_path)
-    batch = batch_of(predictor.network_input)
-    return Way(predictor.classes, predictor.network_input, openvino_engine("", xml_path, batch))
+    prepare = predictor.input.picture_input
+    batch = batch_of(prepare)
+    return Way(predictor.classes, prepare, openvino_engine("", xml_path, batch))
 
 
 def batch_of(prepare, size=64):
@@ -184,7 +197,7 @@ def measure(ways, files, labels):
                 logits = way.engine.run(inputs)
                 end = time.perf_counter()
                 if i >= 2:
-                    right[name].append(way.classes[int(np.argmax(_array(logits)))] == label)
+                    right[name].append(way.classes[int(np.argmax(logits))] == label)
                     infer_ms[name].append(1e3 * (end - prepared))
                     total_ms[name].append(1e3 * (end - start))
     rates = throughput([replace(way.engine, name=name) for name, way in ways.items()])
@@ -202,11 +215,6 @@ def measure(ways, files, labels):
     }
 
 
-def _array(logits):
-    """The engines answer with a tensor, an array, or OpenVINO's dict of outputs."""
-    return logits.numpy() if isinstance(logits, torch.Tensor) else logits if isinstance(logits, np.ndarray) else logits[0]
-
-
 def memory_of(make_way, path):
     """MiB by which a process grows when it loads a way and runs it on one picture; call in a process of its own."""
     read_rgb(path)
@@ -222,18 +230,18 @@ def _resident_mib():
     return pages * resource.getpagesize() / 2**20
 
 
-def run_classify(program, xml_path, files, labels):
+def run_classify(program, seconds, xml_path, files, labels):
     """The C++ program's row: accuracy from its answers, the rest from its own benchmark. Its memory is the whole process's."""
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder, "pictures.txt")
-        listed.write_text("".join(f"{path.resolve()}\n" for path in files))
+        listed.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
         command = [str(program), "--model", str(xml_path), "--list", str(listed)]
         answers, memory = _output([*command, "--output", "json"])
-        measured, _ = _output([*command, "--output", "json", "--benchmark"])
+        measured, _ = _output([*command, "--output", "json", "--benchmark", "--seconds", str(seconds)])
     answers, measured = json.loads(answers), json.loads(measured)
     latency, rates = measured["latency_ms"], measured["pictures_per_second"]
     return {
-        "accuracy": np.mean([answer["class"] == label for answer, label in zip(answers, labels, strict=True)]),
+        "accuracy": np.mean([answer.get("class") == label for answer, label in zip(answers, labels, strict=True)]),
         "fps": 1e3 / (latency["decode"] + latency["preprocess"] + latency["infer"]),
         "p50_ms": latency["p50"],
         "p99_ms": latency["p99"],
@@ -248,24 +256,12 @@ def run_classify(program, xml_path, files, labels):
 
 def _output(command):
     """(what the command printed, the most memory it held in MiB)."""
-    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
-        process, memory = subprocess.Popen(command, stdout=printed, stderr=complaints), 0.0
-        while process.poll() is None:  # the kernel's own figure for a child that ended would include this process
-            memory = max(memory, _peak_mib(process.pid))
-            time.sleep(0.01)
-        texts = [(file.seek(0), file.read().decode())[1] for file in (printed, complaints)]
-    if process.returncode:
-        raise UserError(f"{command[0]} failed: {texts[1].strip()}")
-    return texts[0], memory
-
-
-def _peak_mib(pid):
-    """The most memory that a process has held so far; 0 once it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return max((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), default=0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        memory = Path(folder, "memory")
+        done = subprocess.run([sys.executable, "-ISc", WATCH, memory, *command], capture_output=True, encoding="utf-8")
+        if done.returncode:
+            raise UserError(f"{command[0]} failed: {done.stderr.strip()}")
+        return done.stdout, int(memory.read_text()) / 1024
 
 
 def draw(path, table, target):

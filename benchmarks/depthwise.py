@@ -18,9 +18,9 @@ import torch
 from models import build_model
 from utils.depthwise import fast_weight_gradients
 from utils.losses import soft_cross_entropy
+from utils.memory import keep_freed_memory
 from utils.optimizers import build_optimizer
 from utils.runlog import format_table
-from utils.session import keep_freed_memory
 
 
 def main(argv=None):

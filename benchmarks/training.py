@@ -24,12 +24,15 @@ from torchvision.transforms import v2
 
 from data.batches import TrainBatches
 from data.dataset import open_dataset
+from data.preprocessing import Preprocessing
 from data.samplers import ShuffleSampler
 from data.targets import one_hot
 from data.textiles import write_textiles
+from data.views import TrainView
 from models import build_model
 from utils.engine import train_one_epoch
 from utils.losses import soft_cross_entropy
+from utils.objective import plain
 from utils.optimizers import build_optimizer
 from utils.precision import Precision
 from utils.runlog import format_table
@@ -42,7 +45,7 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(args.data) if args.data else Path(folder, "textiles", "train")
         if not args.data:
-            write_textiles(root.parent, num_train=8 * args.batch_size, num_val=7, size=400)
+            write_textiles(root.parent, num_train=max(70, args.batches * args.batch_size), num_val=7, size=400)
         loops = {
             "ours": our_loop(root, Path(folder), args),
             "torchvision ImageFolder + DataLoader": plain_loop(imagefolder_loader(root, args), args),
@@ -88,18 +91,19 @@ def model_and_optimizer(num_classes, args):
 
 def our_loop(root, folder, args):
     """round number -> (images/s, share of the time spent waiting for data)."""
-    dataset = open_dataset(root, folder, resized(args))
+    preprocessing = Preprocessing(args.size, resized(args), std=(0.225,) * 3)
+    dataset = open_dataset(root, folder, preprocessing.resize)
     rows = np.random.default_rng(0).permutation(len(dataset))[: args.batches * args.batch_size]
     batches = TrainBatches(
         dataset.images, one_hot(dataset.labels, len(dataset.classes)), ShuffleSampler(len(rows)), rows=rows,
-        batch_size=args.batch_size, size=args.size, mean=0.5, std=0.225, augmentation="student",
+        batch_size=args.batch_size, view=TrainView(preprocessing, "student"),
     )  # fmt: skip
     model, optimizer = model_and_optimizer(len(dataset.classes), args)
     model = model.to(memory_format=torch.channels_last)
-    precision = Precision("fp32", torch.device("cpu"))
+    precision, objective = Precision("fp32", torch.device("cpu")), plain(soft_cross_entropy)
 
     def run(epoch):
-        metrics = train_one_epoch(model, batches, optimizer, constant(1e-3), precision, soft_cross_entropy, epoch=epoch)
+        metrics = train_one_epoch(model, batches, optimizer, constant(1e-3), precision, objective, epoch=epoch)
         return metrics["images_per_s"], metrics["wait_share"]
 
     return run

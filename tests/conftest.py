@@ -1,26 +1,43 @@
-"""Small real data for all tests: a few drawn fabrics, decoded through the real path."""
+"""Small real data for all tests: a few drawn fabrics, decoded through the real path, and one run of all scripts on them."""
 
 import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from cpp_build import build_cpp, missing_tools
+from helpers import REPO, environment, run_script, write_config
 
 from data.dataset import open_dataset
 from data.textiles import write_textiles
+from models import build_model
+from recipe.saved_model import load_model
+from utils.checkpoints import save_checkpoint
+from utils.run_folder import RunFolder
+from utils.runlog import log
 
 torch.set_num_threads(1)
-REPO = Path(__file__).parent.parent
-RUN_CONFIG = """
-name = "t"
-work_dir = {work_dir!r}
-num_threads = 1
-data = dict(root={root!r}, val_root={val_root!r})
-teacher = dict(backbone="mobilenet_v3_small", weights="none", image_size=32, batch_size=16, epochs=2, num_folds=3)
-student = dict(weights="none", image_size=32, resize=36, batch_size=16, epochs=3, final_epochs=2)
-"""
+
+
+@pytest.fixture(autouse=True)
+def same_folder():
+    """A test that went elsewhere would send all that come after it there."""
+    before = os.getcwd()
+    yield
+    now = os.getcwd()
+    os.chdir(before)
+    assert now == before, f"the test left the process in {now}"
+
+
+@pytest.fixture(autouse=True)
+def fresh_log():
+    """A script called within this process, before or in a session's fixture, leaves handlers that keep lines from `caplog`."""
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
+    log.propagate = True
 
 
 @pytest.fixture(scope="session")
@@ -38,20 +55,18 @@ def dataset(textiles, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def script_environment():
-    """For subprocesses: one thread each and no terminal bars."""
-    return {**os.environ, "PYTHONPATH": str(REPO), "CUDA_VISIBLE_DEVICES": ""}
+    return environment()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def workplace(textiles, tmp_path_factory):
-    """A config file in a folder of its own."""
+    """A folder with config.py, the smallest run there is."""
     folder = tmp_path_factory.mktemp("work")
-    values = {"work_dir": str(folder / "runs"), "root": str(textiles / "train"), "val_root": str(textiles / "validation")}
-    (folder / "config.py").write_text(RUN_CONFIG.format(**values))
+    write_config(folder, textiles / "train", textiles / "validation")
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def call(workplace, script_environment):
     """(script, *arguments) -> the finished process; config and options given as a user would."""
 
@@ -64,9 +79,54 @@ def call(workplace, script_environment):
     return run
 
 
-@pytest.fixture(scope="module")
-def trained(call, workplace):
-    """The run folder after e4.py and m11.py."""
-    call("e4.py", "config.py")
-    call("m11.py", "config.py")
+@pytest.fixture(scope="session")
+def trained(workplace):
+    """The run folder after e4.py and m11.py. Tests leave it as it is, and change copies."""
+    run_script("e4.py", "config.py", cwd=workplace)
+    run_script("m11.py", "config.py", cwd=workplace)
     return workplace / "runs" / "t"
+
+
+@pytest.fixture(scope="session")
+def exported(trained, workplace):
+    """The same run after export_openvino.py."""
+    run_script("export_openvino.py", trained, cwd=workplace)
+    return trained
+
+
+@pytest.fixture(scope="session")
+def build():
+    """The folder with the C++ program and library."""
+    if missing_tools():
+        pytest.skip(f"the C++ parts need: apt-get install {missing_tools()}")
+    return build_cpp()
+
+
+@pytest.fixture(scope="session")
+def deployed(trained, dataset, workplace):
+    """A copy of the run whose student has an opinion of each picture, exported in FP32 and INT8. Tests leave it as it is."""
+    folder = RunFolder(workplace / "runs" / "deployed")
+    shutil.copytree(trained, folder.path)
+    give_opinions(folder.student.averaged, dataset.images)
+    run_script("export_openvino.py", folder.path, "--int8", "--int8-budget", 100, cwd=workplace)
+    return folder
+
+
+def give_opinions(checkpoint, images):
+    """Put another student into the checkpoint, one whose answers show wrong pixels, and do not blow up rounding errors.
+
+    Some steps of training leave a student that says the same of all pictures. A shallow network with random weights does not,
+    if its BatchNorms know these pictures.
+    """
+    saved = load_model(checkpoint)
+    batch = torch.from_numpy(saved.preprocessing.network_input(images))
+    meta = {**saved.meta, "model": {**saved.meta["model"], "name": "test_resnet"}}
+    torch.manual_seed(0)
+    model = build_model(**meta["model"])
+    torch.optim.swa_utils.update_bn([batch], model)
+    with torch.no_grad():
+        logits = model.eval()(batch)
+        scale = 2 / logits.std(0)
+        model.head[-1].weight.mul_(scale[:, None])
+        model.head[-1].bias.copy_((model.head[-1].bias - logits.mean(0)) * scale)
+    save_checkpoint(checkpoint, model.state_dict(), meta)

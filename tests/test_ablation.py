@@ -1,15 +1,22 @@
 """Ablation: every combination once, teachers shared, finished work skipped, failures told, and a table of it all."""
 
-import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from processes import in_parallel
 
 import ablate
 from common.errors import UserError
-from common.files import write_csv, write_json
-from recipe.ablation import Trial, TrialFailed, Workplace, parse_axis, plan, summarise
+from common.files import sha256, write_csv, write_json, write_text
+from recipe.ablation import REPO, Trial, TrialFailed, Workplace, draw, parse_axis, plan, summarise
+from recipe.pictures import open_data, preprocessing_of
+from utils.config import as_python, load_config
+from utils.run_folder import RunFolder
+from utils.session import Session
 
 CONFIG = """
 name = "t"
@@ -32,14 +39,15 @@ def config(textiles, tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The (script, options) that were run; each pretends to reach an accuracy that depends on its options alone."""
+    """The (script, config) that were run, as the script would read it; each pretends to reach an accuracy."""
     made = []
 
-    def call(self, script, place, options):
-        made.append((script, options))
-        if "student.lr=0.5" in options:
+    def call(self, script, place):
+        config = load_config(place / "trial.py")
+        made.append((script, config))
+        if config.student.lr == 0.5:
             raise TrialFailed(place, script, "the loss is not finite")
-        score = 0.5 + len(" ".join(options)) % 7 / 100
+        score = 0.5 + len(place.name) % 7 / 100
         results = {"teacher": {"oof_accuracy": score}, "student": {"best_accuracy": score, "averaged_accuracy": score}}
         write_json(place / "results.json", results)
         write_csv(place / "student" / "metrics.csv", pd.DataFrame({"seconds": [9.0, 9.0], "eval_seconds": [1.0, 1.0]}))
@@ -52,22 +60,36 @@ def test_axis_is_read_as_values_of_a_key_or_as_settings_together():
     assert parse_axis("student.lr=1e-3,5e-4") == [("student.lr=1e-3",), ("student.lr=5e-4",)]
     assert parse_axis("a.sizes=[1,2],[3,4]") == [("a.sizes=[1,2]",), ("a.sizes=[3,4]",)]
     assert parse_axis("a=1 b=2 | a=3") == [("a=1", "b=2"), ("a=3",)]
+    assert parse_axis("a='my pictures, b' b=2 | a=3") == [("a=my pictures, b", "b=2"), ("a=3",)]
+    assert parse_axis("a=my pictures,other pictures") == [("a=my pictures",), ("a=other pictures",)]
 
 
-@pytest.mark.parametrize("text", ["student.lr", "student.lr=1", "a=1 | b", "=1,2"])
+@pytest.mark.parametrize("text", ["student.lr", "student.lr=1", "a=1 | b", "=1,2", "a='1 | a=2", "a=1,2,1", "a=1 | a=1"])
 def test_axis_that_varies_nothing_is_refused(text):
-    with pytest.raises(UserError, match="takes KEY=VALUE"):
+    with pytest.raises(UserError, match=r"axis .*(takes KEY=VALUE|No closing quotation)"):
         parse_axis(text)
+
+
+@pytest.mark.parametrize("key", ["seed", "name", "work_dir", "data.cache"])
+def test_axis_of_what_each_trial_is_given_is_refused(key):
+    """Its trials would differ in their names alone."""
+    with pytest.raises(UserError, match=f"{key} is not for an axis"):
+        parse_axis(f"{key}=1 | student.lr=1")
 
 
 def test_plan_has_every_combination_once_for_each_seed_and_names_them_apart():
     trials = plan([parse_axis("a=1,2"), parse_axis("b=x,y,z")], [7, 8])
     assert len({trial.name for trial in trials}) == len(trials) == 12
     assert [trial.seed for trial in trials] == [7] * 6 + [8] * 6
+
+
+def test_names_are_short_words_that_tell_settings_apart():
     many = [f"key{i}={'v' * 9}" for i in range(20)]
-    long = [Trial(((*many, f"last={k}"),), 1).name for k in (1, 2)]
-    assert long[0] != long[1]
-    assert max(map(len, long)) < 130
+    settings = [(*many, "last=1"), (*many, "last=2"), ("a=b c",), ("a=b-c",), ("a=b, c",), ("a=裙",), ("a=衣",)]
+    names = [Trial((options,), 1).name for options in settings]
+    assert len(set(names)) == len(settings)
+    assert max(map(len, names)) < 130
+    assert all(name.isascii() and not set(name) & set(" ,/") for name in names)
 
 
 def test_finished_trials_are_not_trained_again_and_shards_share_the_work(config, calls, tmp_path):
@@ -76,7 +98,7 @@ def test_finished_trials_are_not_trained_again_and_shards_share_the_work(config,
     assert len(calls) == 3
     ablate.main(arguments)
     assert len(calls) == 6
-    assert len({tuple(options) for _, options in calls}) == 6
+    assert len({(config.student.lr, config.seed) for _, config in calls}) == 6
     ablate.main([*arguments, "--report"])
     assert len(calls) == 6
     assert len(pd.read_csv(tmp_path / "out" / "trials.csv")) == 6
@@ -89,28 +111,137 @@ def test_a_teacher_is_trained_once_for_all_students_that_learn_from_it(config, c
     ablate.main([str(config), *arguments, "--output", str(tmp_path), "--cfg-options", "student.teacher_weight=0.2"])
     scripts = [script for script, _ in calls]
     assert (scripts.count("e4.py"), scripts.count("m11.py")) == (2, 8)
-    teachers = {option for script, options in calls for option in options if option.startswith("student.oof=")}
-    assert len(teachers) == 2
-    for script, options in calls:
-        if script == "e4.py":
-            assert not any(option.startswith("student.lr") for option in options)
+    taught_by = {made.student.oof: made.teacher.epochs for script, made in calls if script == "m11.py"}
+    assert taught_by == {str(tmp_path / "teachers" / f"teacher.epochs={epochs}" / "oof.csv"): epochs for epochs in (1, 2)}
+
+
+def test_shards_that_need_one_teacher_train_it_once(config, calls, tmp_path):
+    def shard(number):
+        workplace = Workplace(tmp_path, str(config), ["student.teacher_weight=0.2"])
+        workplace.train(Trial(((f"student.lr=1e-{number}",),), 1))
+        (tmp_path / f"shard{number}").write_text("\n".join(script for script, _ in calls))
+
+    assert in_parallel(shard, range(2, 6)) == [0] * 4
+    called = [script for number in range(2, 6) for script in (tmp_path / f"shard{number}").read_text().split("\n")]
+    assert sorted(called) == ["e4.py"] + 4 * ["m11.py"]
 
 
 def test_teachers_in_the_loop_are_the_models_of_all_folds(config, calls, tmp_path):
     arguments = ["--axis", "student.distillation=oof,online,both", "--seeds", "1", "--output", str(tmp_path)]
     ablate.main([str(config), *arguments, "--cfg-options", "student.teacher_weight=0.2", "teacher.num_folds=3"])
     assert [script for script, _ in calls] == ["e4.py"] + 3 * ["m11.py"]
-    students = [options for _, options in calls[1:]]
-    models = [tmp_path / "teachers" / "base" / "teacher" / f"fold{fold}" / "best.pth" for fold in range(3)]
-    online, oof = f"student.online_teachers=[{','.join(map(str, models))}]", f"student.oof={tmp_path / 'teachers/base/oof.csv'}"
-    assert [(oof in options, online in options) for options in students] == [(True, False), (False, True), (True, True)]
+    table = str(tmp_path / "teachers" / "base" / "oof.csv")
+    models = tuple(str(tmp_path / "teachers" / "base" / "teacher" / f"fold{fold}" / "best.pth") for fold in range(3))
+    learnt_from = [(made.student.oof, made.student.online_teachers) for _, made in calls[1:]]
+    assert learnt_from == [(table, ()), (None, models), (table, models)]
+
+
+@pytest.fixture
+def own_teacher(config):
+    """The config's own teacher, finished: its OOF table, its results and the config that it was made with."""
+    made_with = load_config(config)
+    folder = RunFolder(made_with.folder)
+    write_text(folder.oof, "")
+    write_text(folder.config("teacher"), as_python(made_with))
+    folder.save_results("teacher", {"oof_accuracy": 0.4})
+    return folder
+
+
+TAUGHT = ["--axis", "student.lr=1e-3,1e-4", "--seeds", "2", "--cfg-options", "student.teacher_weight=0.2"]
+
+
+@pytest.mark.parametrize("options", [[], ["num_threads=2"], ["student.dropout=0.5"], ["student.distillation=both"]])
+def test_the_configs_own_teacher_is_taken_where_it_is_the_one_that_is_asked_for(config, calls, own_teacher, options):
+    if "student.distillation=both" in options:
+        for fold in range(5):
+            write_text(own_teacher.fold(fold).best, "")
+    ablate.main([str(config), *TAUGHT, *options])
+    assert [script for script, _ in calls] == 4 * ["m11.py"]
+    assert {made.student.oof for _, made in calls} == {str(own_teacher.oof)}
+    assert set(pd.read_csv(own_teacher.path / "ablation" / "trials.csv")["teacher_accuracy"]) == {0.4}
+
+
+@pytest.mark.parametrize("options", [["teacher.epochs=7"], ["data.root=elsewhere"], ["seed=7"], ["student.distillation=both"]])
+def test_a_teacher_made_with_other_settings_or_pictures_is_not_taken(config, calls, own_teacher, options):
+    ablate.main([str(config), *TAUGHT, *options])
+    assert [script for script, _ in calls] == ["e4.py"] + 4 * ["m11.py"]
+    assert calls[0][1].folder == own_teacher.path / "ablation" / "teachers" / "base"
+    assert {made.student.oof for _, made in calls[1:]} == {str(calls[0][1].folder / "oof.csv")}
+
+
+def test_a_teacher_of_unknown_settings_is_not_taken(config, calls, own_teacher):
+    own_teacher.config("teacher").unlink()
+    ablate.main([str(config), *TAUGHT])
+    assert calls[0][0] == "e4.py"
 
 
 def test_budget_becomes_epochs_by_timing_each_setting_once(config, calls, tmp_path):
     ablate.main([str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "2", "--budget", "5", "--output", str(tmp_path)])
-    trained = [options for _, options in calls if "student.epochs=30" in options]  # 5 minutes of 10 seconds an epoch
+    trained = [made for _, made in calls if made.student.epochs == 30]  # 5 minutes of 10 seconds an epoch
     assert len(trained) == 4
+    with pytest.raises(UserError, match="another --budget"):
+        ablate.main([str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "2", "--budget", "6", "--output", str(tmp_path)])
     assert len(calls) == 4 + 2
+
+
+def test_reporting_trains_nothing(config, calls, tmp_path):
+    arguments = [str(config), *TAUGHT, "--output", str(tmp_path / "out"), "--budget", "5"]
+    ablate.main([*arguments[:1], "--report", *arguments[1:]])
+    assert not calls
+    ablate.main([*arguments[:1], "--shard", "0/2", *arguments[1:]])
+    for kind in ("teachers", "timing"):  # only what was found out on the way is gone
+        shutil.rmtree(tmp_path / "out" / kind)
+    trained = len(calls)
+    ablate.main([*arguments[:1], "--report", *arguments[1:]])
+    assert len(calls) == trained
+    assert "2 of 4 trials" in (tmp_path / "out" / "table.md").read_text()
+    with pytest.raises(UserError, match="was trained with other settings"):
+        ablate.main([*arguments[:1], "--report", *arguments[1:], "--cfg-options", "student.teacher_weight=0.3"])
+
+
+@pytest.mark.parametrize("study", sorted(path.name for path in REPO.glob("configs/studies/*.py") if path.name != "base.py"))
+def test_ready_made_studies_vary_what_the_config_knows(calls, tmp_path, study):
+    ablate.main([str(REPO / "configs" / "studies" / study), "--report", "--output", str(tmp_path)])
+    assert not calls
+
+
+def test_paths_keep_their_blanks_commas_and_quotes(textiles, calls, tmp_path):
+    folder = tmp_path / 'it\'s, [a] b="c" 裙'
+    config = folder / "my config.py"
+    write_text(config, CONFIG.format(work_dir=str(folder / "runs"), root=str(textiles / "train"), val_root=str(folder / "val, 2")))
+    arguments = ["--axis", "student.distillation=online,both", "--seeds", "1", "--cfg-options", "student.teacher_weight=0.2"]
+    ablate.main([str(config), *arguments, f"data.root={folder}/x, y"])
+    teacher, online, both = (made for _, made in calls)
+    place = folder / "runs" / "t" / "ablation"
+    assert teacher.folder == place / "teachers" / "base"
+    assert both.student.oof == str(teacher.folder / "oof.csv")
+    assert online.student.online_teachers[4] == str(teacher.folder / "teacher" / "fold4" / "best.pth")
+    assert {made.data.root for _, made in calls} == {f"{folder}/x, y"}
+    assert {made.data.val_root for _, made in calls} == {str(folder / "val, 2")}
+    (cache,) = {made.data.cache for _, made in calls}
+    assert cache.startswith(str(place / "pixels"))
+
+
+def test_trials_of_other_pictures_have_another_cache(config, calls, tmp_path):
+    axes = ["--axis", "data.root=a,b", "--axis", "student.resize=36,40"]
+    ablate.main([str(config), *axes, "--seeds", "2", "--output", str(tmp_path)])
+    caches = {(made.data.root, made.data.cache) for _, made in calls}
+    assert len(caches) == len({cache for _, cache in caches}) == 2
+
+
+def test_a_trial_can_be_repeated_by_its_config_alone(config, calls, tmp_path):
+    axis = "student.mixing.cutmix=2 student.mixing.mixup=1 student.train_sizes=[16,32] | student.oof=None"
+    ablate.main([str(config), "--axis", axis, "--seeds", "1", "--output", str(tmp_path / "out")])
+    for name in (path.parent.name for path in (tmp_path / "out").glob("trials/*/trial.py")):
+        made = load_config(tmp_path / "out" / "trials" / name / "trial.py")
+        assert made.folder == tmp_path / "out" / "trials" / name
+    config.unlink()
+    mixed = calls[0][1]
+    assert mixed.student.mixing == {"cutmix": 2, "mixup": 1}
+    assert mixed.student.train_sizes == (16, 32)
+    as_it_was = replace(mixed, name="again")
+    write_text(tmp_path / "again.py", as_python(as_it_was))
+    assert load_config(tmp_path / "again.py") == as_it_was
 
 
 def test_a_failure_does_not_stop_the_others(config, calls, tmp_path, capsys):
@@ -140,12 +271,38 @@ def test_other_settings_in_the_same_folder_are_refused(config, calls, tmp_path):
         ablate.main([*arguments, "--cfg-options", "student.dropout=0.5"])
 
 
+def test_students_of_a_teacher_with_other_settings_are_refused(config, calls, tmp_path):
+    arguments = [str(config), *TAUGHT, "--output", str(tmp_path)]
+    ablate.main(arguments)
+    for more in ([], ["--report"]):
+        with pytest.raises(UserError, match="was trained with other settings"):
+            ablate.main([*arguments, "--cfg-options", "teacher.epochs=7", *more])
+
+
 @pytest.mark.parametrize(
-    ("axis", "message"), [("student.lrr=1,2", "Did you mean 'student.lr'"), ("student.epochs=1,many", "takes a int")]
+    ("axis", "message"), [("student.lrr=1,2", "Did you mean 'student.lr'"), ("student.epochs=1,many", "takes a whole number")]
 )
 def test_mistakes_show_before_anything_is_trained(config, calls, axis, message):
     with pytest.raises(UserError, match=message):
         ablate.main([str(config), "--axis", axis])
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("axis", "option"), [("data.draw_textiles=14,21", "seed=1"), ("student.lr=1e-3,1e-4", "data.draw_textiles=14")]
+)
+def test_trials_that_would_draw_over_each_others_pictures_are_refused(config, calls, axis, option):
+    config.write_text(config.read_text().replace("data = dict(", "data = dict(draw_textiles=35, "))
+    with pytest.raises(UserError, match=r"train cannot hold \{.*35.*\} pictures at once"):
+        ablate.main([str(config), "--axis", axis, "--cfg-options", option])
+    assert not calls
+
+
+@pytest.mark.parametrize("option", [["--seeds", "0"], ["--budget", "0"], ["--budget", "nan"], ["--shard", "2/2"]])
+def test_senseless_numbers_are_refused(config, calls, option, capsys):
+    with pytest.raises(SystemExit):
+        ablate.main([str(config), *option])
+    assert "takes" in capsys.readouterr().err
     assert not calls
 
 
@@ -159,12 +316,33 @@ def test_summary_is_mean_and_deviation_over_seeds_best_first():
     np.testing.assert_allclose(table["std"], [np.std([0.7, 0.9], ddof=1), np.std([0.5, 0.6], ddof=1)])
 
 
-def test_study_in_a_config_trains_real_students(config, tmp_path):
-    ablate.main([str(config)])
-    folder = tmp_path / "runs" / "t" / "ablation"
-    rows = pd.read_csv(folder / "trials.csv")
-    assert sorted(rows["axis 1"]) == ["student.mixing=cutmix", "student.mixing=none"]
-    for name in rows["axis 1"]:
-        results = json.loads((folder / "trials" / f"{name}_seed=42" / "results.json").read_text())
-        assert results["student"]["best_accuracy"] == rows.set_index("axis 1")["accuracy"][name]
-    assert len(list(folder.rglob("train_36.npy"))) == 1  # the pixels are shared
+def test_chart_of_many_settings_with_odd_names_is_bounded(tmp_path):
+    names = [f"data.root=$$ 裙 {k}" for k in range(150)]
+    rows = pd.DataFrame({"axis 1": names, "seed": 1, "accuracy": np.linspace(0, 1, 150), "minutes": 1.0})
+    draw(tmp_path / "chart.png", rows, summarise(rows))
+    assert (tmp_path / "chart.png").stat().st_size > 1000
+
+
+def files(folder):
+    """{path: hash} of all files in `folder` but those of its ablation."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and "ablation" not in path.relative_to(folder).parts]
+    return {str(path): sha256(path) for path in paths}
+
+
+def test_study_in_a_config_trains_real_students_and_leaves_the_run_alone(tmp_path):
+    """Of pictures that the config draws: they are those of the run itself, whatever a trial's seed."""
+    place = RunFolder(tmp_path / "runs" / "t")
+    textiles, config = place.path / "textiles", tmp_path / "config.py"
+    text = CONFIG.format(work_dir=str(tmp_path / "runs"), root=str(textiles / "train"), val_root=str(textiles / "validation"))
+    config.write_text(text.replace("data = dict(", "data = dict(draw_textiles=35, ").replace("seeds=1", "seeds=2"))
+    of_the_run = load_config(config)
+    open_data(Session(of_the_run, place, torch.device("cpu")), preprocessing_of(of_the_run.student))
+    before = files(place.path)
+    ablate.main([str(config), "--shard", "2/4"])  # the first choice, with the second seed
+    assert files(place.path) == before
+    rows = pd.read_csv(place.path / "ablation" / "trials.csv")
+    ((choice, seed, accuracy),) = rows[["axis 1", "seed", "accuracy"]].itertuples(index=False)
+    assert (choice, seed) == ("student.mixing=cutmix", of_the_run.seed + 1)
+    reached = RunFolder(place.path / "ablation" / "trials" / f"student.mixing=cutmix_seed={seed}").results()["student"]
+    assert reached["best_accuracy"] == accuracy
+    assert [path.parents[2].name for path in (place.path / "ablation").rglob("train_36.npy")] == ["pixels"]  # where all share them

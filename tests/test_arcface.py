@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from test_fuse import largest_relative_difference, with_random_statistics
+from helpers import largest_relative_difference, with_random_statistics
 
 from deploy.fuse import fuse
 from models import build_model
 from models.heads import ARCFACE_SCALE, CosineLinear, arcface
-from recipe import steps
+from recipe.training import objective
 from utils.config import StudentConfig
 from utils.losses import arcface_margin, soft_cross_entropy
 
@@ -81,21 +81,21 @@ def test_training_uses_the_margin_and_the_fused_network_does_not():
     assert largest_relative_difference(model, fuse(model), (2, 3, 32, 32)) < 1e-5
     logits, targets = model(torch.randn(4, 3, 32, 32)), torch.eye(3)[[0, 1, 2, 0]]
     assert logits.abs().max() <= ARCFACE_SCALE
-    loss = steps.loss_schedule(StudentConfig(head="arcface"))(0)(logits, targets)
-    assert loss > steps.loss_schedule(StudentConfig())(0)(logits, targets) + 1
+    loss = objective(StudentConfig(head="arcface"))(logits, targets, None, 0)
+    assert loss > objective(StudentConfig())(logits, targets, None, 0) + 1
 
 
 def test_margin_grows_from_none_to_all_of_it():
     config, targets = StudentConfig(head="arcface"), torch.eye(4)[:3]
     logits = (ARCFACE_SCALE * angles(3, 4).cos()).float()
-    growing = steps.loss_schedule(config, growing_steps=100)
-    losses = [growing(step)(logits, targets).item() for step in (0, 50, 100, 150)]
+    growing = objective(config, growing_steps=100)
+    losses = [growing(logits, targets, None, step).item() for step in (0, 50, 100, 150)]
     expected = [
         soft_cross_entropy(arcface_margin(logits, targets, scale=ARCFACE_SCALE, margin=margin), targets).item()
         for margin in (0.0, 0.25, 0.5, 0.5)
     ]
     assert losses == pytest.approx(expected)
-    assert steps.loss_schedule(config)(0)(logits, targets).item() == losses[-1]
+    assert objective(config)(logits, targets, None, 0).item() == losses[-1]
 
 
 def test_head_tells_apart_features_that_have_most_in_common():
@@ -103,10 +103,10 @@ def test_head_tells_apart_features_that_have_most_in_common():
     torch.manual_seed(0)
     labels = torch.arange(64) % 8
     x = 5 + 0.3 * torch.randn(8, 32)[labels] + 0.1 * torch.randn(64, 32)
-    head, loss = arcface(32, 8, dropout=0.0), steps.loss_schedule(StudentConfig(head="arcface"))(0)
+    head, loss = arcface(32, 8, dropout=0.0), objective(StudentConfig(head="arcface"))
     optimizer = torch.optim.RAdam(head.parameters(), lr=2e-3)
     for _ in range(100):
         optimizer.zero_grad()
-        loss(head(x), F.one_hot(labels).float()).backward()
+        loss(head(x), F.one_hot(labels).float(), None, 0).backward()
         optimizer.step()
     assert (head.eval()(x).argmax(1) == labels).float().mean() > 0.95

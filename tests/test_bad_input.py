@@ -1,6 +1,7 @@
 """Whatever lies in a data folder is handled as a person expects, or refused in one message with file, reason and way out."""
 
 import io
+import itertools
 import os
 import shutil
 
@@ -8,8 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from processes import in_parallel, killed_at
 
 from common.errors import UserError
+from common.temporary import remove_leftovers
 from data import dataset as dataset_module
 from data.dataset import open_dataset, shared_contents
 from data.decode import UnreadableImage, decode_rgb
@@ -142,7 +145,7 @@ def test_same_picture_twice_in_a_class_shares_a_fold(root, tmp_path, caplog):
 
 
 def test_full_disk_is_said_before_anything_is_written(root, refused, monkeypatch):
-    monkeypatch.setattr(dataset_module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 990, 10))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 990, 10))
     assert "0 MiB are free" in refused()
 
 
@@ -269,6 +272,166 @@ def test_a_new_date_alone_is_not_called_a_change(root, tmp_path, caplog):
     assert "1 with another date" in caplog.text
     assert "changed (" not in caplog.text
     assert after.fingerprint == before.fingerprint
+
+
+def open_without_decoding(root, folder, monkeypatch, **kwargs):
+    with monkeypatch.context() as patched:
+        patched.setattr(dataset_module, "decode_rgb", lambda *arguments: pytest.fail("decoded again"))
+        return open_dataset(root, folder, 16, **kwargs)
+
+
+def test_a_fresh_copy_is_compared_and_not_decoded(root, tmp_path, monkeypatch, caplog):
+    before = open_dataset(root, tmp_path / "run", 16)
+    shutil.copytree(root, tmp_path / "copy")
+    shutil.rmtree(root)
+    (tmp_path / "copy").rename(root)
+    with caplog.at_level("INFO"):
+        after = open_without_decoding(root, tmp_path / "run", monkeypatch)
+        assert "84 with another date or inode" in caplog.text
+        assert "of the same content as in the last run" in caplog.text
+        assert after.fingerprint == before.fingerprint
+        caplog.clear()
+        open_without_decoding(root, tmp_path / "run", monkeypatch)
+        assert not caplog.text, "the new dates are remembered"
+
+
+def exchange(a, b):
+    """The two files' places, by renaming: sizes and dates go with them."""
+    a.rename(a.with_name("between"))
+    b.rename(a)
+    a.with_name("between").rename(b)
+
+
+def test_exchanged_pictures_of_one_size_and_date_are_noticed(root, tmp_path, caplog):
+    a, b = (sorted((root / name).iterdir())[0] for name in ("denim", "floral"))
+    for file, shade in ((a, 10), (b, 250)):
+        Image.new("RGB", (30, 20), (shade,) * 3).save(file, "BMP")
+        os.utime(file, (10**9, 10**9))
+    assert a.stat().st_size == b.stat().st_size
+    before = open_dataset(root, tmp_path / "run", 16)
+    exchange(a, b)
+    with caplog.at_level("INFO"):
+        after = open_dataset(root, tmp_path / "run", 16)
+    assert "2 changed (such as 'denim/" in caplog.text
+    assert after.fingerprint != before.fingerprint
+    row = after.paths.index(a.relative_to(root).as_posix())
+    assert (before.images[row].mean(), after.images[row].mean()) == (10, 250)
+
+
+def test_verifying_hashes_all_files_again(root, tmp_path, monkeypatch):
+    before = open_dataset(root, tmp_path / "run", 16)
+    assert open_without_decoding(root, tmp_path / "run", monkeypatch, verify=True).fingerprint == before.fingerprint
+    # A change that dates do not show, such as on disks that keep none: here the look at them is what is changed.
+    Image.new("RGB", (30, 20), (9, 9, 9)).save(sorted((root / "denim").iterdir())[0], "JPEG")
+    monkeypatch.setattr(dataset_module, "changes_between", lambda *tables: dict(added=[], removed=[], changed=[], touched=[]))
+    assert open_without_decoding(root, tmp_path / "run", monkeypatch).fingerprint == before.fingerprint
+    assert open_dataset(root, tmp_path / "run", 16, verify=True).fingerprint != before.fingerprint
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "emptied", "no record", "record of another"])
+def test_damaged_pixel_cache_is_made_again(root, tmp_path, caplog, damage):
+    before = open_dataset(root, tmp_path / "run", 16)
+    pixels = before.images.copy()
+    cache = tmp_path / "run" / "cache" / "train_16.npy"
+    content = bytearray(cache.read_bytes())
+    if damage == "flipped":
+        content[-100] ^= 0x10
+    elif damage == "truncated":
+        del content[-100:]
+    elif damage == "emptied":
+        content = b""
+    elif damage == "no record":
+        cache.with_suffix(".json").unlink()
+    else:
+        cache.with_suffix(".json").write_text('{"mark": "' + "0" * 64 + '"}')
+    cache.unlink()
+    cache.write_bytes(content)
+    after = open_dataset(root, tmp_path / "run", 16)
+    np.testing.assert_array_equal(after.images, pixels)
+    assert (": damaged (" in caplog.text) == ("record" not in damage)
+
+
+def test_processes_that_want_the_same_pictures_at_once_decode_them_once(root, tmp_path, monkeypatch):
+    decoded = os.open(tmp_path / "decoded", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+
+    def decode(*arguments):
+        os.write(decoded, b".")
+        return decode_rgb(*arguments)
+
+    monkeypatch.setattr(dataset_module, "decode_rgb", decode)
+    assert in_parallel(lambda _: open_dataset(root, tmp_path / "run", 16), range(4)) == [0] * 4
+    os.close(decoded)
+    assert (tmp_path / "decoded").stat().st_size == 84
+
+
+def test_killed_at_any_step_the_next_start_ends_with_the_same_files(root, tmp_path):
+    def files(folder):
+        return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+    for folder in sorted(root.iterdir())[2:]:
+        shutil.rmtree(folder)
+    open_dataset(root, tmp_path / "whole", 16)
+    for step in itertools.count(1):
+        folder = tmp_path / str(step)
+        if not killed_at(step, lambda folder=folder: open_dataset(root, folder, 16)):
+            break
+        open_dataset(root, folder, 16)
+        remove_leftovers(folder)
+        assert files(folder) == files(tmp_path / "whole")
+    assert step > 10
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace("denim/", "demin/", 1),
+        lambda text: text.replace(",48,48,", ",48,84,", 1),
+        lambda text: "\n".join(line.rpartition(",")[0] for line in text.splitlines()),
+        lambda text: text[: len(text) // 2],
+        lambda text: text.partition("\n")[0],
+        lambda text: 'path,"label\n',
+        lambda text: "\0\0\0",
+        lambda text: "",
+    ],
+)
+def test_damaged_index_is_made_again(root, tmp_path, caplog, damage):
+    before = open_dataset(root, tmp_path / "run", 16)
+    index = tmp_path / "run" / "index.csv"
+    whole = index.read_bytes()
+    index.write_text(damage(whole.decode()))
+    assert index.read_bytes() != whole
+    after = open_dataset(root, tmp_path / "run", 16)
+    assert "index.csv: damaged" in caplog.text
+    assert index.read_bytes() == whole
+    assert after.fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"sha256": "0"}'])
+def test_index_whose_record_is_damaged_is_made_again(root, tmp_path, record, caplog):
+    before = open_dataset(root, tmp_path / "run", 16)
+    record_path = tmp_path / "run" / "index.json"
+    whole = record_path.read_text()
+    record_path.write_text(record)
+    assert open_dataset(root, tmp_path / "run", 16).fingerprint == before.fingerprint
+    assert "index.csv: damaged" in caplog.text
+    assert record_path.read_text() == whole
+
+
+def test_too_many_pixels_are_refused_also_when_the_limit_came_later(root, tmp_path):
+    Image.new("RGB", (300, 200), (1, 2, 3)).save(root / "denim" / "large.png")
+    open_dataset(root, tmp_path / "run", 16)
+    for folder in ("run", "other"):
+        with pytest.raises(UserError, match=r"1 files cannot be used:\n    'denim/large.png': 300 x 200 pixels"):
+            open_dataset(root, tmp_path / folder, 16, max_pixels=50_000)
+
+
+def test_pictures_that_only_python_reads_are_told_at_every_start(root, tmp_path, caplog):
+    Image.new("RGB", (30, 20), (1, 2, 3)).save(root / "denim" / "new.jp2", "JPEG2000")
+    for _ in range(2):
+        caplog.clear()
+        open_dataset(root, tmp_path / "run", 16)
+        assert "1 pictures are of a format that the C++ program" in caplog.text
+        assert "'denim/new.jp2', JPEG 2000" in caplog.text
 
 
 def test_fingerprint_knows_contents_only(root, tmp_path):

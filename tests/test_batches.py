@@ -1,6 +1,7 @@
 """Batches: the pixels that were meant, the same ones again, and augmentation beside its per-image twin."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,17 +15,21 @@ from data.albumentations_pipelines import PIPELINES as PER_IMAGE
 from data.auto_augment import AutoAugment, RandAugment
 from data.batches import EvalBatches, TrainBatches
 from data.crops import random_crop, random_zoom
-from data.dataset import open_dataset, resize_square
+from data.dataset import open_dataset
 from data.mixing import CutMix, no_mixing
+from data.preprocessing import Preprocessing, resize_square
 from data.samplers import ShuffleSampler
 from data.targets import one_hot
+from data.views import TrainView
 
 
-def batches(dataset, **kwargs):
-    options = {"augmentation": "student", "size": 32, "mixing": CutMix(), "seed": 5, **kwargs}
+def batches(dataset, size=32, **kwargs):
+    how = {key: kwargs.pop(key) for key in ("backend", "size_at") if key in kwargs}
+    num, preprocessing = len(dataset.images), Preprocessing(size, dataset.images.shape[1], std=(0.225,) * 3)
     return TrainBatches(
-        dataset.images, one_hot(dataset.labels, 7), ShuffleSampler(len(dataset)), rows=np.arange(len(dataset)),
-        batch_size=32, mean=0.5, std=0.225, **options,
+        dataset.images, one_hot(dataset.labels, 7), ShuffleSampler(num), rows=np.arange(num), batch_size=32,
+        view=TrainView(preprocessing, kwargs.pop("augmentation", "student"), **how),
+        **{"mixing": CutMix(), "seed": 5, **kwargs},
     )  # fmt: skip
 
 
@@ -61,7 +66,7 @@ def test_an_epoch_is_the_same_again_and_the_next_is_another(dataset, backend):
 
 
 def test_centre_crop_and_normalisation_are_exact(dataset):
-    (images,) = EvalBatches(dataset.images, [3, 1], batch_size=4, size=30, mean=0.5, std=0.225)
+    (images,) = EvalBatches(dataset.images, [3, 1], batch_size=4, preprocessing=Preprocessing(30, 40, std=(0.225,) * 3))
     expected = (dataset.images[[3, 1], 5:35, 5:35] / 255 - 0.5) / 0.225
     np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, atol=1e-5)
 
@@ -206,10 +211,24 @@ def test_every_recipe_pipeline_has_its_per_image_twin():
     assert {"teacher", "student"} <= set(PER_IMAGE)
 
 
+@pytest.mark.parametrize("name", PER_IMAGE)
+def test_twins_cut_alike(name):
+    """Where pictures are larger than the network's square, both forms leave out as much of their rims."""
+    framed = np.full((32, 40, 40, 3), 255, np.uint8)
+    framed[:, 4:36, 4:36] = 0
+    pictures, shares = SimpleNamespace(images=framed, labels=np.zeros(32, int)), {}
+    for backend in ("batched", "albumentations"):
+        twin = batches(pictures, augmentation=name, backend=backend, mixing=no_mixing)
+        shares[backend] = np.mean([(images > 0).float().mean().item() for epoch in range(8) for images, _ in twin.epoch(epoch)])
+    # A crop from the middle has no rim; from anywhere, some: 0.13 of it on average. The whole picture would have 0.36.
+    assert shares["albumentations"] == pytest.approx(shares["batched"], abs=0.02)
+    assert shares["batched"] < 0.2
+
+
 def test_twins_of_the_teachers_pipeline_agree_on_average(dataset):
     means = {}
     for backend in ("batched", "albumentations"):
-        epochs = [x for e in range(6) for x, _ in batches(dataset, backend=backend, augmentation="teacher", size=40).epoch(e)]
+        epochs = [x for e in range(6) for x, _ in batches(dataset, backend=backend, augmentation="teacher", size=32).epoch(e)]
         stack = torch.cat(epochs)
         means[backend] = torch.stack([stack.mean(), stack.std()])
     torch.testing.assert_close(means["batched"], means["albumentations"], atol=0.05, rtol=0)

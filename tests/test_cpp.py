@@ -2,13 +2,13 @@
 
 import csv
 import ctypes
-import importlib.util
 import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -21,53 +21,33 @@ from PIL import Image
 from scipy.special import softmax
 from torch import nn
 
-from data.dataset import resize_square
 from data.decode import read_rgb
+from data.index import picture_files
+from data.preprocessing import Preprocessing
 from data.textiles import PATTERNS, draw_fabric
+from deploy.engines import compile_ir
 from deploy.fuse import fuse
+from deploy.inputs import NetworkInput
+from deploy.notes import model_info
 from deploy.onnx_file import export_onnx
-from deploy.openvino_ir import compile_ir, model_info, write_ir
+from deploy.openvino_ir import write_ir
+from tests.cpp_build import missing_tools
 
-REPO = Path(__file__).parent.parent
-BUILD = REPO / "build" / "cpp"
 SIZE, RESIZE = 64, 75  # an odd number to cut off, so that rounding is seen
 CLASSES = ["a b", "punk", 'say "x", 日本']
-MEAN, STD = [0.5, 0.45, 0.4], [0.225, 0.25, 0.2]  # one value a channel, so that swapped channels are seen
-PREPROCESSING = {"image_size": SIZE, "resize": RESIZE, "mean": MEAN, "std": STD}
+MEAN, STD = (0.5, 0.45, 0.4), (0.225, 0.25, 0.2)  # one value a channel, so that swapped channels are seen
 TOLERANCE = 1e-3
-# The input of each network: floats, or raw pixels as `write_ir` takes them; with RESIZE, whole pictures.
+STRETCHED, PADDED = (Preprocessing(SIZE, RESIZE, fit, MEAN, STD) for fit in ("stretch", "pad"))
+# What each network takes: floats, raw pixels, whole pictures.
 KINDS = {
-    "floats": None,
-    "padded": None,  # floats of pictures that keep their proportions
-    "rgb": (MEAN, STD, "rgb"),
-    "bgr": (MEAN, STD, "bgr"),
-    "whole_rgb": (MEAN, STD, "rgb", RESIZE),
-    "whole_bgr": (MEAN, STD, "bgr", RESIZE),
+    "floats": NetworkInput(STRETCHED),
+    "padded": NetworkInput(PADDED),
+    "rgb": NetworkInput(STRETCHED, pixels=True),
+    "bgr": NetworkInput(STRETCHED, pixels=True, color="bgr"),
+    "whole_rgb": NetworkInput(STRETCHED, pixels=True, whole_pictures=True),
+    "whole_bgr": NetworkInput(STRETCHED, pixels=True, color="bgr", whole_pictures=True),
 }
-
-
-def missing_tools():
-    needed = [name for name in ("cmake", "g++") if not shutil.which(name)]
-    headers = {
-        "libopencv-dev": "opencv4/opencv2/imgcodecs.hpp", "libjpeg-dev": "jpeglib.h", "nlohmann-json3-dev": "nlohmann/json.hpp",
-    }  # fmt: skip
-    needed += [package for package, header in headers.items() if not Path("/usr/include", header).is_file()]
-    return " ".join(needed)
-
-
 pytestmark = pytest.mark.skipif(bool(missing_tools()), reason=f"the C++ parts need: apt-get install {missing_tools()}")
-
-
-@pytest.fixture(scope="session")
-def build():
-    """build/cpp, built; a second run builds what changed."""
-    openvino_dir = Path(importlib.util.find_spec("openvino").origin).parent / "cmake"
-    options = ["-DCMAKE_BUILD_TYPE=Release", f"-DOpenVINO_DIR={openvino_dir}"]
-    for command in (["-S", REPO / "deploy" / "cpp", "-B", BUILD, *options], ["--build", BUILD, "-j2"]):
-        done = subprocess.run(["cmake", *command], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        assert "warning:" not in done.stderr, done.stderr[-3000:]
-    return BUILD
 
 
 @pytest.fixture(scope="session")
@@ -102,40 +82,23 @@ def networks(pictures, tmp_path_factory):
     head = nn.Linear(32, len(CLASSES))
     model = nn.Sequential(nn.Conv2d(3, 32, 8, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
     with torch.no_grad():
-        logits = model(torch.from_numpy(np.concatenate([network_input("floats", read_rgb(path)) for path in pictures])))
+        logits = model(torch.from_numpy(np.concatenate([KINDS["floats"].picture_input(read_rgb(path)) for path in pictures])))
         scale = 2 / logits.std(0)  # every class wins somewhere
         head.weight.mul_(scale[:, None])
         head.bias.copy_((head.bias - logits.mean(0)) * scale)
     folder = tmp_path_factory.mktemp("networks")
     export_onnx(fuse(model.eval()), torch.zeros(2, 3, SIZE, SIZE), folder / "model.onnx")
     files = {kind: folder / kind / "model.xml" for kind in KINDS}
-    for kind, pixels in KINDS.items():
+    for kind, taken in KINDS.items():
         files[kind].parent.mkdir()
         (files[kind].parent / "labels.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
-        info = model_info(CLASSES, PREPROCESSING | {"fit": fit(kind)}, bool(pixels), pixels[2] if pixels else "rgb")
-        write_ir(folder / "model.onnx", files[kind], info, pixels=pixels)
+        write_ir(folder / "model.onnx", files[kind], model_info(CLASSES, taken), pixels=taken.ir_pixels)
     return files
-
-
-def fit(kind):
-    return "pad" if kind == "padded" else "stretch"
-
-
-def network_input(kind, rgb):
-    """What the network of this kind takes, worked out as in training."""
-    ordered = rgb[..., ::-1] if kind.endswith("bgr") else rgb
-    if kind.startswith("whole"):
-        return np.ascontiguousarray(ordered[None])
-    start = (RESIZE - SIZE) // 2
-    cut = resize_square(np.ascontiguousarray(ordered), RESIZE, fit(kind))[None, start : start + SIZE, start : start + SIZE]
-    if kind in ("floats", "padded"):
-        cut = ((cut / np.float32(255) - np.float32(MEAN)) / np.float32(STD)).transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(cut)
 
 
 def python_probabilities(xml_path, kind, paths):
     network = compile_ir(xml_path)
-    return np.concatenate([softmax(network(network_input(kind, read_rgb(path)))[0], axis=1) for path in paths])
+    return np.concatenate([softmax(network(KINDS[kind].picture_input(read_rgb(path)))[0], axis=1) for path in paths])
 
 
 def classify(build, *args, status=0):
@@ -209,6 +172,53 @@ def test_order_of_many_pictures_is_kept_for_folders_and_lists(build, networks, t
     assert csv_rows(classify(build, "--model", networks["floats"], tmp_path / "list.txt").stdout) == listed
 
 
+def test_folders_are_walked_as_python_does(build, networks, pictures, tmp_path):
+    """Links followed but never twice, broken ones and pipes told, what systems leave not looked at, the same order."""
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for folder in (root / "b" / "c", root / "b.d", root / ".hidden", root / "@eaDir", root / "__MACOSX", elsewhere):
+        folder.mkdir(parents=True)
+    names = (
+        "b/2.png", "b/c/1.png", "b/c.png", "b.png", "b.d/x.png", "B.png", "a b.PNG", "ü.png", "../elsewhere/8.png",
+        ".hidden/4.png", "@eaDir/5.png", "__MACOSX/6.png", "b/.7.png", "b/Thumbs.db", "notes.TXT",
+    )  # fmt: skip
+    for name in names:
+        shutil.copy(pictures[0], root / name)
+    (root / "link").symlink_to(elsewhere)
+    (root / "link2").symlink_to(elsewhere)
+    (root / "b" / "up").symlink_to(root)
+    (root / "b" / "further_up").symlink_to(tmp_path)
+    (root / "loop").symlink_to("loop")
+    (root / "b" / "broken.png").symlink_to("nowhere.png")
+    (root / "picture.png").symlink_to(pictures[0])
+    os.mkfifo(root / "b" / "pipe.png")
+    (root / "b" / "device.png").symlink_to("/dev/zero")
+    rows = csv_rows(classify(build, "--model", networks["floats"], root).stdout)
+    assert [row["path"] for row in rows] == [str(path) for path in picture_files(root)]
+    errors = {Path(row["path"]).name: row["error"] for row in rows if row["error"]}
+    assert errors == {
+        "broken.png": "cannot be opened (No such file or directory)",
+        "device.png": "not a regular file",
+        "loop": "cannot be opened (Too many levels of symbolic links)",
+        "pipe.png": "not a regular file",
+    }
+    assert len(rows) == 8 + 1 + 1 + len(errors)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may read everything")
+def test_folders_that_may_not_be_read_are_told(build, networks):
+    as_another = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are its user's alone
+        place = Path(folder)
+        place.chmod(0o755)
+        (place / "closed").mkdir(mode=0)
+        shutil.copytree(networks["floats"].parent, place / "model", copy_function=shutil.copyfile)
+        shutil.copy(build / "classify", place)
+        command = [*as_another, place / "classify", "--model", place / "model" / "model.xml", place]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{place / 'closed'}: the folder may not be read (Permission denied)" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "status", "message"),
     [
@@ -230,7 +240,7 @@ def test_network_without_our_notes_says_what_is_missing(build, networks, picture
     del network.rt_info["model_info"]
     ov.save_model(network, str(tmp_path / "model.xml"))
     error = classify(build, "--model", tmp_path / "model.xml", pictures[0], status=1).stderr
-    assert "model_info lacks" in error
+    assert "its notes (model_info) lack" in error
     assert "export_openvino.py" in error
 
 
@@ -277,19 +287,21 @@ def submission(build, networks, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def ji(submission, tmp_path_factory):
-    """libji.so, loaded while the working directory is another."""
-    before = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("elsewhere"))
-    try:
-        library = ctypes.CDLL(str(submission / "lib" / "libji.so"))
-        library.ji_create_predictor.restype = ctypes.c_void_p
-        for name in ("ji_destroy_predictor", "ji_calc_frame", "ji_calc_buffer", "ji_calc_file", "ji_calc_video_file"):
-            getattr(library, name).argtypes = (ctypes.c_void_p,)  # the first; the others convert by themselves
-        assert library.ji_init(0, None) == 0
-        yield library
-    finally:
-        os.chdir(before)
+def library(submission):
+    """libji.so, loaded."""
+    library = ctypes.CDLL(str(submission / "lib" / "libji.so"))
+    library.ji_create_predictor.restype = ctypes.c_void_p
+    for name in ("ji_destroy_predictor", "ji_calc_frame", "ji_calc_buffer", "ji_calc_file", "ji_calc_video_file"):
+        getattr(library, name).argtypes = (ctypes.c_void_p,)  # the first; the others convert by themselves
+    assert library.ji_init(0, None) == 0
+    return library
+
+
+@pytest.fixture
+def ji(library, tmp_path, monkeypatch):
+    """The library, while the working directory is another than its own."""
+    monkeypatch.chdir(tmp_path)
+    return library
 
 
 @pytest.fixture

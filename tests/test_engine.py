@@ -7,19 +7,23 @@ from torch import nn
 
 from common.errors import UserError
 from data.batches import EvalBatches, TrainBatches
+from data.preprocessing import Preprocessing
 from data.samplers import ShuffleSampler
 from data.targets import one_hot
-from utils.averaging import average_checkpoints, average_states, reestimate_batchnorm
+from data.views import TrainView
+from utils.averaging import average_checkpoints, average_states
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.ema import MovingAverage
-from utils.engine import fit, predict, train_one_epoch
-from utils.losses import always, soft_cross_entropy
+from utils.engine import Checkpoints, fit, predict, train_one_epoch
+from utils.losses import soft_cross_entropy
 from utils.metrics import accuracy
+from utils.objective import plain
 from utils.optimizers import OPTIMIZERS, build_optimizer
 from utils.precision import Precision
 from utils.schedules import constant, cosine
 
 CPU = torch.device("cpu")
+PIXELS = Preprocessing(40, 40, std=(0.25,) * 3)
 
 
 def tiny_model(seed=0):
@@ -35,17 +39,18 @@ def train_batches(dataset, rows=None, batch_size=16, augmentation="teacher", tar
     targets = one_hot(dataset.labels, 7) if targets is None else targets
     return TrainBatches(
         dataset.images, targets, ShuffleSampler(len(rows)), rows=rows, batch_size=batch_size,
-        size=kwargs.pop("size", 40), mean=0.5, std=0.25, augmentation=augmentation, **kwargs,
+        view=TrainView(PIXELS, augmentation), seed=3, **kwargs,
     )  # fmt: skip
 
 
-def run_fit(dataset, folder, epochs=4, model=None, lr=0.01, optimizer="radam", ema_decay=None, **kwargs):
+def run_fit(dataset, folder, epochs=4, model=None, lr=0.01, optimizer="radam", ema_decay=None, checkpoints=None, **kwargs):
     model = model or tiny_model()
     batches = train_batches(dataset, batch_size=20)  # 5 steps an epoch, so that Lookahead's sixth falls within one
-    eval_batches = EvalBatches(dataset.images, np.arange(28), batch_size=9, size=40, mean=0.5, std=0.25)
+    eval_batches = EvalBatches(dataset.images, np.arange(28), batch_size=9, preprocessing=PIXELS)
     history = fit(
-        model, batches, build_optimizer(optimizer, [(model, 1.0)], lr=lr), cosine(lr, 4 * len(batches)), epochs=epochs,
-        precision=Precision("fp32", CPU), loss_at=always(soft_cross_entropy), seed=3, folder=folder, meta={},
+        model, batches, build_optimizer(optimizer, [(model, 1.0)], lr=lr), cosine(lr, 4 * len(batches)), plain(soft_cross_entropy),
+        epochs=epochs, precision=Precision("fp32", CPU),
+        checkpoints=checkpoints or Checkpoints(folder / "last.pth", {}, best=folder / "best.pth"),
         evaluate=lambda m: (predict(m, eval_batches), dataset.labels[:28]),
         ema=MovingAverage(model, ema_decay) if ema_decay else None, **kwargs,
     )  # fmt: skip
@@ -62,7 +67,7 @@ def test_eight_pictures_are_learnt_by_heart(dataset, tmp_path):
     optimizer = build_optimizer("adam", [(model, 1.0)], lr=0.01)
     for epoch in range(80):
         metrics = train_one_epoch(
-            model, batches, optimizer, constant(0.01), Precision("fp32", CPU), always(soft_cross_entropy), epoch=epoch
+            model, batches, optimizer, constant(0.01), Precision("fp32", CPU), plain(soft_cross_entropy), epoch=epoch
         )
     assert metrics["loss"] < 0.1
 
@@ -109,7 +114,7 @@ def test_averaged_weights_are_judged_and_kept_as_the_best(dataset, tmp_path):
     assert not same(last["model"], last["ema"]["model"])
     kept = tiny_model()
     kept.load_state_dict(best["model"])
-    batches = EvalBatches(dataset.images, np.arange(28), batch_size=9, size=40, mean=0.5, std=0.25)
+    batches = EvalBatches(dataset.images, np.arange(28), batch_size=9, preprocessing=PIXELS)
     assert accuracy(predict(kept, batches), dataset.labels[:28]) == max(accuracies)
     assert {"accuracy", "ema_accuracy"} <= set((tmp_path / "metrics.csv").read_text().splitlines()[0].split(","))
 
@@ -128,14 +133,6 @@ def test_long_gradients_are_clipped_and_short_ones_kept(scaled):
             precision.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
         precision.step((weights * torch.tensor([3.0, 4.0]) * factor).sum(), torch.optim.SGD([weights], lr=1.0))
         torch.testing.assert_close(-weights.detach(), torch.tensor([0.6, 0.8]) * expected, rtol=1e-4, atol=0)
-
-
-@pytest.mark.parametrize("decay", [1.0, -0.1])
-def test_senseless_average_and_clipping_are_refused(decay):
-    with pytest.raises(UserError, match=f"ema_decay={decay}"):
-        MovingAverage(nn.Linear(1, 1), decay)
-    with pytest.raises(UserError, match="clip_grad_norm=-1"):
-        Precision("fp32", CPU, clip_grad_norm=-1)
 
 
 def test_checkpoint_of_another_version_is_refused_in_one_line(dataset, tmp_path):
@@ -157,6 +154,20 @@ def test_best_survives_beside_last(dataset, tmp_path):
     assert last["meta"]["epoch"] == 4
 
 
+@pytest.mark.parametrize("name", ["best.pth", "each_1.pth"])
+def test_a_kept_checkpoint_that_is_gone_comes_back_by_training_again(dataset, tmp_path, name, caplog, monkeypatch):
+    """Such as after "damaged: delete it and train again", which once ended in "no such checkpoint"."""
+    monkeypatch.setattr("utils.runlog.log.propagate", True)
+    files = Checkpoints(tmp_path / "last.pth", {}, best=tmp_path / "best.pth", each=lambda epoch: tmp_path / f"each_{epoch}.pth")
+    run_fit(dataset, tmp_path, epochs=2, checkpoints=files)
+    before = (tmp_path / name).read_bytes()
+    (tmp_path / name).unlink()
+    _, history = run_fit(dataset, tmp_path, epochs=2, checkpoints=files)
+    assert (tmp_path / name).read_bytes() == before
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert f"{name}: gone, so" in caplog.text
+
+
 def test_loop_asks_for_the_rate_of_every_step(dataset):
     asked = []
     model, batches = tiny_model(), train_batches(dataset)
@@ -166,7 +177,7 @@ def test_loop_asks_for_the_rate_of_every_step(dataset):
         asked.append(step)
         return 0.5
 
-    train_one_epoch(model, batches, optimizer, lr_at, Precision("fp32", CPU), always(soft_cross_entropy), epoch=2)
+    train_one_epoch(model, batches, optimizer, lr_at, Precision("fp32", CPU), plain(soft_cross_entropy), epoch=2)
     assert asked == list(range(2 * len(batches), 3 * len(batches)))
     assert {group["lr_scale"]: group["lr"] for group in optimizer.param_groups} == {0.1: 0.05, 1.0: 0.5}
 
@@ -184,7 +195,7 @@ def test_short_last_batch_is_not_counted_as_a_full_one(dataset):
     batches = train_batches(dataset, rows, augmentation="none")
     model = Constant()
     optimizer = build_optimizer("sgd", [(model, 1.0)], lr=0.0)
-    metrics = train_one_epoch(model, batches, optimizer, constant(0.0), Precision("fp32", CPU), always(soft_cross_entropy), epoch=0)
+    metrics = train_one_epoch(model, batches, optimizer, constant(0.0), Precision("fp32", CPU), plain(soft_cross_entropy), epoch=0)
     logits = torch.zeros(20, 7).index_fill_(1, torch.tensor(0), 2.0)
     assert metrics["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, torch.tensor(dataset.labels[:20]))), rel=1e-5)
 
@@ -204,14 +215,17 @@ def test_loss_that_is_not_finite_stops_the_run(dataset, tmp_path):
             build_optimizer("sgd", [(model, 1.0)], lr=0.1),
             constant(0.1),
             Precision("fp32", CPU),
-            always(soft_cross_entropy),
+            plain(soft_cross_entropy),
             epoch=0,
         )
 
 
 def test_predict_keeps_the_order_whatever_the_batch_size(dataset):
     model, rows = tiny_model().eval(), np.random.default_rng(0).permutation(len(dataset))
-    by = {n: predict(model, EvalBatches(dataset.images, rows, batch_size=n, size=32, mean=0.5, std=0.25)) for n in (1, 7, 84)}
+    by = {
+        n: predict(model, EvalBatches(dataset.images, rows, batch_size=n, preprocessing=Preprocessing(32, 40, std=(0.25,) * 3)))
+        for n in (1, 7, 84)
+    }
     assert by[1].shape == (84, 7)
     np.testing.assert_allclose(by[1].sum(1), 1, rtol=1e-5)
     np.testing.assert_allclose(by[7], by[1], atol=1e-5)
@@ -220,7 +234,7 @@ def test_predict_keeps_the_order_whatever_the_batch_size(dataset):
 
 def test_errors_while_preparing_batches_reach_the_loop(dataset):
     batches = train_batches(dataset)
-    batches.operations = (lambda images, rng: 1 / 0,)
+    batches.view.operations = (lambda images, rng: 1 / 0,)
     with pytest.raises(ZeroDivisionError):
         list(batches.epoch(0))
 
@@ -242,19 +256,12 @@ def test_checkpoints_are_averaged_on_disk(tmp_path):
     assert saved["meta"] == {"epoch": 3}
 
 
-def test_reestimated_statistics_are_those_of_the_pictures():
-    model = nn.Sequential(nn.BatchNorm2d(3))
-    batches = [torch.randn(8, 3, 5, 5) * 2 + 1 for _ in range(6)]
-    reestimate_batchnorm(model, batches)
-    torch.testing.assert_close(model[0].running_mean, torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0))
-    assert model[0].momentum == 0.1
-
-
 def test_checkpoint_that_is_damaged_or_unsafe_is_refused(tmp_path):
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04")
-    torch.save({"model": print}, tmp_path / "code.pth")
-    for name in ("cut.pth", "code.pth"):
-        with pytest.raises(UserError, match="not a checkpoint of this project, or damaged"):
+    torch.save({"model": {}, "meta": {}}, tmp_path / "foreign.pth")
+    save_checkpoint(tmp_path / "code.pth", {}, {"harmless": print})
+    for name in ("cut.pth", "foreign.pth", "code.pth"):
+        with pytest.raises(UserError, match="not a checkpoint of this project"):
             load_checkpoint(tmp_path / name)
     with pytest.raises(UserError, match="no such checkpoint"):
         load_checkpoint(tmp_path / "none.pth")

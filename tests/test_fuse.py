@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import batchnorms, largest_relative_difference, with_random_statistics
 from torch import nn
 
 from common.errors import UserError
@@ -17,28 +18,6 @@ NETWORKS = [
     ("shufflenet_v2_x1_0", "linear"),
     ("shufflenet_v2_x1_0", "mlp1280"),
 ]
-
-
-def with_random_statistics(model):
-    """A fresh BatchNorm is all but the identity: fusing it wrongly would go unnoticed."""
-    torch.manual_seed(0)
-    for norm in batchnorms(model):
-        norm.running_mean.normal_(0, 0.1)
-        norm.running_var.uniform_(0.5, 2)
-        norm.weight.data.uniform_(0.5, 1.5)
-        norm.bias.data.normal_(0, 0.1)
-    return model.eval()
-
-
-def batchnorms(model):
-    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-
-
-def largest_relative_difference(model, other, shape):
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        expected, answer = model(x), other(x)
-    return ((expected - answer).abs().max() / expected.abs().max()).item()
 
 
 @pytest.mark.parametrize(("name", "head"), NETWORKS)

@@ -104,9 +104,7 @@ def test_labels_stay_distributions(name):
     [
         (("cutmixx",), "unknown mixing 'cutmixx'. Known: cutmix, mixup"),
         (({},), "unknown mixing"),
-        (({"cutmix": 0.0},), "weights are 0 or more"),
-        (("mixup", 0.0), "mixing_alpha=0.0 must be above 0"),
-        (("mixup", 1.0, 1.5), "mixing_prob=1.5 from 0 to 1"),
+        (({"cutmix": 0.0},), "one of the weights must be above 0"),
         (("mixup", {"cutmix": 1.0}), "mixing_alpha names 'cutmix', which is not among the mixings of this run: mixup"),
     ],
 )

@@ -1,16 +1,20 @@
 """Pooling against direct formulas; every pooling trains, fuses and carries its size to the head."""
 
-from types import SimpleNamespace
-
+import numpy as np
 import pytest
 import torch
-from test_fuse import largest_relative_difference, with_random_statistics
+from helpers import largest_relative_difference, with_random_statistics
 
+from data.dataset import open_dataset
+from data.targets import one_hot
 from deploy.fuse import fuse
 from models import build_model
 from models.pooling import POOLINGS, GeMPooling
-from recipe import steps
-from utils.config import StudentConfig
+from recipe.training import Training, train_batches, train_model
+from utils.config import RunConfig
+from utils.config_values import build_dataclass
+from utils.run_folder import RunFolder
+from utils.session import Session
 
 
 def maps():
@@ -52,15 +56,13 @@ def test_model_with_any_pooling_trains_and_fuses(pooling):
     assert largest_relative_difference(model, fuse(model), (2, 3, 64, 64)) < 1e-5
 
 
-def test_learned_power_of_gem_is_given_to_the_optimiser(monkeypatch, tmp_path):
-    model, seen = build_model("mobilenet_v3_small", 3, pooling="gem", image_size=32), []
-    monkeypatch.setattr(steps, "fit", lambda model, batches, optimizer, *args, **kwargs: seen.append(optimizer))
-    run = SimpleNamespace(config=SimpleNamespace(seed=0), device=torch.device("cpu"))
-    steps.train_model(run, StudentConfig(), model, [None], None, tmp_path, {})
-    optimised = {id(p) for group in seen[0].param_groups for p in group["params"]}
-    assert optimised == {id(p) for p in model.parameters()}
-
-
-def test_checkpoints_from_before_there_was_a_choice_still_load():
-    model = build_model("mobilenet_v3_small", 3, image_size=32)
-    assert not [key for key in model.state_dict() if not key.startswith(("backbone.stages.", "head."))]
+def test_learned_power_of_gem_is_trained(textiles, tmp_path):
+    config = build_dataclass(
+        RunConfig,
+        {"student": {"pooling": "gem", "weights": "none", "image_size": 32, "resize": None, "epochs": 1, "optimizer": "adamw"}},
+    )
+    run, model = Session(config, RunFolder(tmp_path), torch.device("cpu")), build_model("mobilenet_v3_small", 7, pooling="gem")
+    dataset = open_dataset(textiles / "train", tmp_path, 32)
+    job, targets = Training(run, config.student, dataset, run.folder.student, ""), one_hot(dataset.labels, 7)
+    train_model(job, model, train_batches(job, np.arange(14), targets), None)
+    assert model.pool.p.item() != 3.0

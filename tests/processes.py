@@ -1,0 +1,43 @@
+"""Several processes at once, and ones that are killed at a chosen step of what they do to the disk."""
+
+import multiprocessing
+import os
+import signal
+import sys
+
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree"}
+
+
+def in_parallel(function, arguments):
+    """Exit codes of one process for each argument, all at once."""
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=function, args=(argument,)) for argument in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    return [process.exitcode for process in processes]
+
+
+def killed_at(step, function):
+    """Run `function()` in a process that kills itself before its `step`-th change of the disk, from 1; False if it ends before."""
+    child = os.fork()
+    if child == 0:
+        remaining = step
+
+        def count(event, arguments):
+            nonlocal remaining
+            if event in CHANGES or (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+                remaining -= 1
+                if not remaining:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        try:
+            function()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), f"ended with status {status} at step {step}"
+    return status != 0

@@ -1,0 +1,122 @@
+"""All benchmarks run, with their smallest numbers, as a user starts them, and print the table that they promise."""
+
+import runpy
+import sys
+
+import pandas as pd
+import pytest
+from helpers import REPO
+from PIL import Image
+
+PICTURES = 28  # of the validation set
+ABOVE = "(against the one above)"
+
+
+def run(monkeypatch, script, *arguments):
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    runpy.run_path(str(REPO / "benchmarks" / script), run_name="__main__")
+
+
+def rows(printed):
+    """The rows of the table below its line of dashes, as lists of cells."""
+    lines = printed.splitlines()
+    (start,) = (number for number, line in enumerate(lines) if line and set(line) == {"-"})
+    return [[cell.strip() for cell in line.split("  ") if cell] for line in lines[start + 1 :]]
+
+
+def test_depthwise_compares_training_steps(monkeypatch, capsys):
+    smallest = "--sizes 32 48 --batch-size 2 --steps 1 --threads 1"
+    run(monkeypatch, "depthwise.py", *smallest.split())
+    for size, row in zip((32, 48), rows(capsys.readouterr().out), strict=True):
+        numbers = [float(cell) for cell in row]
+        assert numbers[0] == size
+        assert numbers[1] > 0
+        assert numbers[3] > 0
+
+
+def test_training_compares_three_loops(monkeypatch, capsys):
+    smallest = "--size 32 --batch-size 4 --batches 2 --rounds 1 --threads 1 --workers 0"
+    run(monkeypatch, "training.py", *smallest.split())
+    *loops, waiting = rows(capsys.readouterr().out)
+    assert [loop[0] for loop in loops] == ["ours", "torchvision ImageFolder + DataLoader", "timm loader"]
+    assert all(float(loop[-1]) > 0 for loop in loops)
+    assert waiting[0].startswith("our loop waits for data ")
+
+
+@pytest.fixture
+def table(deployed, tmp_path, monkeypatch, capsys):
+    """deploy.py's arguments -> the table that it leaves, whose numbers make sense."""
+
+    def read(name, *arguments):
+        run(monkeypatch, "deploy.py", deployed.path, "--output", tmp_path / "new", *arguments)
+        assert f"{PICTURES} pictures" in capsys.readouterr().out
+        assert Image.open(tmp_path / "new" / f"{name}.png").size > (500, 300)
+        table = pd.read_csv(tmp_path / "new" / f"{name}.csv", index_col=0)
+        assert (table.drop(columns="accuracy").min() > 0).all()
+        assert (table["p50_ms"] <= table["p99_ms"]).all()
+        assert (table["infer_p50_ms"] < table["p50_ms"]).all()
+        speed = (table["fps"] / 162.5).clip(upper=1)
+        pd.testing.assert_series_equal(table["score"], 0.7 * table["accuracy"] + 0.3 * speed, check_names=False)
+        return table
+
+    return read
+
+
+def accuracies(deployed):
+    """{engine: accuracy} that the export measured, which tells the engines' answers from those of chance."""
+    measured = deployed.results()["deploy"]["accuracy"]
+    assert measured["OpenVINO"] > 0
+    return measured
+
+
+def test_deploy_measures_every_way_to_run_a_student(deployed, build, table):
+    found = table("benchmark", "--classify", build / "classify", "--seconds", 0.02)
+    assert (found["memory_mib"] > 10).all()
+    measured = accuracies(deployed)
+    assert dict(found["accuracy"]) == pytest.approx({
+        "PyTorch eager": measured["PyTorch"],
+        "PyTorch fused": measured["PyTorch fused"],
+        "ONNX Runtime FP32": measured["ONNX Runtime"],
+        "OpenVINO FP32": measured["OpenVINO"],
+        "OpenVINO INT8": measured["OpenVINO INT8"],
+        "C++ FP32": measured["OpenVINO"],
+        "C++ INT8": measured["OpenVINO INT8"],
+    })  # fmt: skip
+
+
+def test_deploy_compares_input_sizes(deployed, table):
+    found = table("sizes", "--sizes", 32, 48)
+    assert list(found.index) == [32, 48]
+    assert found["accuracy"][32] == pytest.approx(accuracies(deployed)["OpenVINO"])
+
+
+def test_deploy_compares_kinds_of_input(deployed, build, table):
+    found = table("inputs", "--inputs", "--classify", build / "classify", "--seconds", 0.02)
+    assert list(found.index) == ["floats", "uint8", "uint8, resize"]
+    assert list(found["accuracy"][:2]) == pytest.approx([accuracies(deployed)["OpenVINO"]] * 2)
+    assert 0 <= found["accuracy"]["uint8, resize"] < 0.5  # resized otherwise than in training
+
+
+def test_all_ways_to_run_a_student_agree(deployed, build, monkeypatch, capsys):
+    run(monkeypatch, "agreement.py", deployed.path, "--classify", build / "classify")
+    found = {way: (same, float(difference), float(score)) for way, same, difference, score in rows(capsys.readouterr().out)}
+    assert list(found) == [
+        "PyTorch", "OpenVINO IR, Python", "OpenVINO IR, C++", "INT8, Python", f"INT8, C++ {ABOVE}",
+        "IR that resizes, predict.py", f"Model API {ABOVE}",
+    ]  # fmt: skip
+    limits = {"OpenVINO IR, Python": 1e-4, "OpenVINO IR, C++": 1e-3, f"INT8, C++ {ABOVE}": 1e-3, f"Model API {ABOVE}": 0.1}
+    for way, largest in limits.items():
+        same, difference, _ = found[way]
+        assert same == f"{PICTURES} of {PICTURES}"
+        assert difference < largest
+    assert found["INT8, Python"][1] > 0.01  # rounded indeed
+    assert found["IR that resizes, predict.py"][1] > 0.01  # by another way to resize than that of training
+    measured = accuracies(deployed)
+    assert {found[way][2] for way in ("PyTorch", "OpenVINO IR, Python", "OpenVINO IR, C++")} == {round(measured["OpenVINO"], 4)}
+    assert found["INT8, Python"][2] == found[f"INT8, C++ {ABOVE}"][2] == round(measured["OpenVINO INT8"], 4)
+
+
+def test_missing_program_is_one_message(deployed, monkeypatch, tmp_path):
+    for script in ("deploy.py", "agreement.py"):
+        with pytest.raises(SystemExit, match=r"classify: not there\. Run: make cpp"):
+            run(monkeypatch, script, deployed.path, "--classify", tmp_path / "classify")

@@ -1,0 +1,197 @@
+"""Any file is a picture as a person sees it, or one UnreadableImage with the reason; `tests/test_formats.py` compares with C++."""
+
+import contextlib
+import os
+import random
+import time
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from data import decode
+from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, only_read_here, read_file, read_rgb
+from tests.odd_pictures import HEIGHT, WIDTH, encoded, lying, odd_pictures, pixels
+
+PICTURES = odd_pictures()
+
+
+def right_answer(name):
+    return name.rpartition(".")[0].rpartition("__")[2]
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURES if right_answer(name) != "error"])
+def test_odd_pictures_are_read(name):
+    found = decode_rgb(PICTURES[name])
+    assert found.dtype == np.uint8
+    assert found.flags["C_CONTIGUOUS"]
+    left, right = np.split(found, [found.shape[1] // 2], axis=1)
+    if right_answer(name) == "grey":
+        assert (found[..., 0] == found[..., 1]).all()
+        assert np.ptp(found) > 0
+        return
+    middle = left[HEIGHT // 4 : HEIGHT // 2, 8:-8].mean((0, 1))
+    assert np.abs(middle - (200, 33, 20)).max() < 25
+    if "flat" not in name:
+        assert np.abs(right.mean((0, 1)) - middle).max() > 40
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURES if right_answer(name) == "error"])
+def test_what_is_no_complete_picture_is_refused_with_one_line(name):
+    with pytest.raises(UnreadableImage) as caught:
+        decode_rgb(PICTURES[name])
+    assert str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert " object at 0x" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("heic__error.jpg", "HEIC photograph: convert it to JPEG"),
+        ("twelve_bits__error.jpg", "JPEG of 12 bits a value: convert it"),
+        ("lossless__error.jpg", "lossless JPEG: convert it"),
+        ("jpeg_xl__error.jxl", "JPEG XL picture: convert it"),
+        ("film__error.mp4", "film or raw photograph"),
+        ("web_page__error.jpg", "web page (HTML)"),
+        ("text__error.jpg", "not an image (JPEG, PNG, WebP, BMP, TIFF, GIF and PNM are read)"),
+        ("empty__error.jpg", "empty file (0 bytes)"),
+        ("floats__error.tif", "TIFF of signed or floating point numbers"),
+        ("lab__error.tif", "photometric 8"),
+        ("all_scans_but_one__error.jpg", "without its last scans"),
+        ("cut_with_end__error.jpg", "premature end of data segment"),
+        ("wrong_checksum__error.png", "wrong checksum of the chunk IDAT"),
+        ("fewer_rows_than_said__error.png", "fewer rows"),
+    ],
+)
+def test_the_reason_says_what_a_file_is_and_what_to_do(name, words):
+    with pytest.raises(UnreadableImage) as caught:
+        decode_rgb(PICTURES[name])
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURES if name.startswith("bomb")])
+def test_pixels_are_counted_before_anything_is_decoded(name):
+    start = time.perf_counter()
+    with pytest.raises(UnreadableImage, match=r"pixels, more than the 200 million that are allowed \(max_pixels\)"):
+        decode_rgb(PICTURES[name])
+    assert time.perf_counter() - start < 0.5
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "bmp", "gif", "ppm", "tif", "avif", "jp2"])
+def test_the_limit_of_pixels_is_the_callers(kind):
+    content = next(content for name, content in PICTURES.items() if name.endswith(kind) and right_answer(name) != "error")
+    assert decode_rgb(content, max_pixels=WIDTH * HEIGHT).shape == (HEIGHT, WIDTH, 3)
+    with pytest.raises(UnreadableImage, match=f"{WIDTH} x {HEIGHT} pixels, more than the 0.003071 million"):
+        decode_rgb(content, max_pixels=WIDTH * HEIGHT - 1)
+
+
+def test_pictures_above_the_limit_of_pillow_are_read():
+    """Its own guard, at 89 and 179 million pixels, gave way to ours."""
+    wide = Image.new("1", (MAX_PIXELS // 1000, 1))
+    assert decode_rgb(encoded("PNG", wide)).shape == (1, MAX_PIXELS // 1000, 3)
+    assert Image.MAX_IMAGE_PIXELS is None
+
+
+def test_formats_that_only_python_reads_are_named():
+    for name, content in PICTURES.items():
+        read_elsewhere = right_answer(name) in ("red_left", "grey")
+        if right_answer(name) == "only_python":
+            assert only_read_here(content) in ("AVIF", "JPEG 2000")
+        elif read_elsewhere:
+            assert only_read_here(content) is None
+    assert only_read_here(b"I am no picture") is None
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a\nb"), cv2.error("x"), OSError("y"), KeyError("z"), MemoryError(), AssertionError()]
+)
+def test_whatever_a_decoder_raises_is_one_error(monkeypatch, error):
+    def load(self):
+        raise error
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(UnreadableImage) as caught:
+        decode_rgb(PICTURES["plain__red_left.png"])
+    assert "\n" not in str(caught.value)
+
+
+def test_mutated_files_are_pictures_or_one_error():
+    random_numbers = random.Random(3)
+    names = [name for name in PICTURES if right_answer(name) != "error"]
+    for _ in range(1500):
+        content = bytearray(PICTURES[random_numbers.choice(names)])
+        for _ in range(random_numbers.randint(1, 4)):
+            at = random_numbers.randrange(min(len(content), random_numbers.choice((100, 10**6))))
+            content[at] = random_numbers.choice((0, 255, random_numbers.randrange(256)))
+        with contextlib.suppress(UnreadableImage):
+            assert decode_rgb(bytes(content), max_pixels=10**6).dtype == np.uint8
+
+
+def test_a_jpeg_has_the_pixels_that_opencv_sees():
+    for quality in (60, 100):
+        content = encoded("JPEG", quality=quality)
+        np.testing.assert_array_equal(decode_rgb(content), cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB))
+
+
+LOSSLESS = [
+    "plain__red_left.png", "interlaced__red_left.png", "lossless__red_left.webp", "plain__red_left.bmp", "strips__red_left.tif",
+    "planar__red_left.tif", "bigtiff__red_left.tif", "p6__red_left.ppm",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_lossless_formats_keep_every_value(name):
+    np.testing.assert_array_equal(decode_rgb(PICTURES[name]), pixels())
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURES if name.startswith("turned_") and name.endswith((".tif", ".png"))])
+def test_turned_pictures_are_exactly_the_upright_one(name):
+    np.testing.assert_array_equal(decode_rgb(PICTURES[name]), pixels())
+
+
+def test_lying_pictures_differ():
+    """Or no test of turning could fail."""
+    upright = pixels()
+    assert all(not np.array_equal(lying(value)[:HEIGHT, :HEIGHT], upright[:HEIGHT, :HEIGHT]) for value in range(2, 9))
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_sixteen_bits_are_rounded_not_cut(kind):
+    deep = np.array([[[0, 128, 129], [257 * 100 + 128, 257 * 100 + 129, 65535]]], np.uint16)
+    content = cv2.imencode(f".{kind}", deep[..., ::-1])[1].tobytes()
+    np.testing.assert_array_equal(decode_rgb(content), [[[0, 0, 1], [100, 101, 255]]])
+
+
+def test_alpha_lies_over_white():
+    rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 200, 51]]], np.uint8)
+    for kind in ("PNG", "TIFF"):
+        np.testing.assert_array_equal(
+            decode_rgb(encoded(kind, Image.fromarray(rgba))), [[[10, 20, 30], [255, 255, 255], [204, 224, 244]]]
+        )
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "link", "/dev/null"):
+        with pytest.raises(UnreadableImage, match="not a regular file"):
+            read_rgb(path)
+    with pytest.raises(UnreadableImage, match=r"not a regular file|cannot be opened"):
+        read_rgb(tmp_path)
+    (tmp_path / "broken").symlink_to("nowhere")
+    for path in (tmp_path / "broken", tmp_path / "missing", "a\0b"):
+        with pytest.raises(UnreadableImage, match="cannot be opened"):
+            read_file(path)
+
+
+def test_nothing_is_said_of_broken_notes(recwarn, capfd):
+    for name in ("exif_cut__red_left.jpg", "exif_short__red_left.png", "unknown_tags__red_left.tif", "sixteen_bits__red_left.tif"):
+        decode_rgb(PICTURES[name])
+    assert not recwarn.list
+    assert capfd.readouterr() == ("", "")
+
+
+def test_every_format_has_a_reader():
+    assert set(decode.READERS) == {"JPEG", "PNG", "WebP", "BMP", "TIFF", "GIF", "PNM", "AVIF", "JPEG 2000"}

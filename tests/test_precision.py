@@ -1,0 +1,87 @@
+"""Precision: what an optimiser step returns, and what `apex` needs, tried with a stand-in for NVIDIA's module."""
+
+import contextlib
+import sys
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from common.errors import UserError
+from utils.precision import Precision
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def take_step(precision, factor=1.0):
+    """(gradients' norm as the step returns it, how far the weights moved) of a loss whose gradient is 5 x factor long."""
+    weights = nn.Parameter(torch.zeros(2))
+    model, optimizer = precision.prepare(nn.ParameterList([weights, torch.zeros(3)]), torch.optim.SGD([weights], lr=1.0))
+    norm = precision.step((model[0] * torch.tensor([3.0, 4.0]) * factor).sum(), optimizer)
+    return norm, weights.detach().norm()
+
+
+@pytest.mark.parametrize("clip_grad_norm", [0.0, 0.5, 10.0])
+def test_step_returns_the_norm_that_the_gradients_had_before_clipping(clip_grad_norm):
+    norm, moved = take_step(Precision("fp32", CPU, clip_grad_norm=clip_grad_norm))
+    torch.testing.assert_close((norm.shape, norm.requires_grad), (torch.Size([]), False))
+    torch.testing.assert_close(norm, torch.tensor(5.0))
+    torch.testing.assert_close(moved, torch.tensor(min(5.0, clip_grad_norm or 5.0)), rtol=1e-4, atol=0)
+
+
+def test_norm_is_of_the_gradients_as_they_are_not_as_fp16_scales_them():
+    precision = Precision("fp32", CPU)
+    precision.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    norm, moved = take_step(precision)
+    torch.testing.assert_close((norm, moved), (torch.tensor(5.0), torch.tensor(5.0)))
+
+
+def stand_in(monkeypatch, **contents):
+    """A module `apex` with these contents, and no other."""
+    apex = types.ModuleType("apex")
+    vars(apex).update(contents)
+    monkeypatch.setitem(sys.modules, "apex", apex)
+
+
+class Amp:
+    """What this project calls of `apex.amp`; scales losses by 8 as apex does, and gradients back when the block ends."""
+
+    def __init__(self):
+        self.calls = []
+
+    def initialize(self, model, optimizer, opt_level, verbosity):
+        self.calls.append(opt_level)
+        return model, optimizer
+
+    @contextlib.contextmanager
+    def scale_loss(self, loss, optimizer):
+        yield 8 * loss
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad /= 8
+
+    def state_dict(self):
+        return {"loss_scaler0": {"loss_scale": 8.0}}
+
+    def load_state_dict(self, state):
+        self.calls.append(state)
+
+
+def test_apex_prepares_scales_and_is_saved(monkeypatch):
+    amp = Amp()
+    stand_in(monkeypatch, amp=amp)
+    precision = Precision("apex", GPU, clip_grad_norm=0.5)
+    norm, moved = take_step(precision)
+    torch.testing.assert_close((norm, moved), (torch.tensor(5.0), torch.tensor(0.5)), rtol=1e-4, atol=0)
+    precision.load_state_dict(precision.state_dict())
+    assert amp.calls == ["O1", amp.state_dict()]
+
+
+def test_apex_without_amp_names_the_last_release_that_had_it(monkeypatch):
+    stand_in(monkeypatch, optimizers=None)  # as NVIDIA's module is now
+    with pytest.raises(UserError, match=r"cannot import name 'amp' .*apex 25\.04 .*the last release.*precision='fp16'"):
+        Precision("apex", GPU)
+    monkeypatch.setitem(sys.modules, "apex", None)
+    with pytest.raises(UserError, match=r"apex 25\.04 .*PyPI.*another project"):
+        Precision("apex", GPU)

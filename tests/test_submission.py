@@ -1,0 +1,122 @@
+"""What is handed in: whole and proved from a clean folder, or not there at all."""
+
+import json
+import shutil
+import stat
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from common.files import sha256, write_json
+from recipe import submission
+from utils.run_folder import RunFolder
+
+
+@pytest.fixture
+def run(deployed, tmp_path):
+    """A copy of the exported run, to hand in."""
+    shutil.copytree(deployed.path, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
+
+
+def hand_in(run, build, *options):
+    submission.main([str(run.path), "--build", str(build), *options])
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("model", ["model.xml", "model_int8.xml"])
+def test_what_is_handed_in_answers_as_python_does(run, build, model, monkeypatch):
+    proved = []
+    prove = submission.prove
+
+    def watched(folder, network, pictures):
+        proved.extend(pictures)
+        assert not run.submission.exists(), "it must not be there before it is proved"
+        return prove(folder, network, pictures)
+
+    monkeypatch.setattr(submission, "prove", watched)
+    hand_in(run, build, "--model", model)
+
+    assert Counter(Counter(path.parent.name for path in proved).values()) == {3: 6, 2: 1}  # 20 pictures of 7 classes
+    folder = run.submission
+    assert names(folder) == {"lib", "bin", "model", "config", "include", "example", "licenses"}
+    assert {"libji.so", "libopenvino_intel_cpu_plugin.so", "libopenvino_ir_frontend.so", "libtbb.so.12"} <= {
+        name.partition(".so")[0] + ".so" + (".12" if "tbb.so.12" in name else "") for name in names(folder / "lib")
+    }
+    assert (folder / "bin" / "classify").stat().st_mode & stat.S_IXUSR
+    assert names(folder / "model") == {model, model.replace(".xml", ".bin"), "labels.txt", "manifest.json"}
+    assert json.loads((folder / "config" / "config.json").read_text())["model"] == model
+    assert names(folder / "include") == {"ji.h"}
+    assert names(folder / "example") == {"answer.c"}
+    assert {"openvino", "nlohmann-json3-dev.txt", "libopencv-core-dev.txt"} <= names(folder / "licenses")
+    assert any(path.is_file() for path in (folder / "licenses" / "openvino").rglob("*"))
+
+
+def test_an_answer_other_than_pythons_is_refused_and_an_older_folder_stays(run, build, monkeypatch):
+    run.submission.mkdir()
+    (run.submission / "older").touch()
+    lay_out = submission.lay_out
+
+    def with_swapped_labels(folder, *arguments):
+        lay_out(folder, *arguments)
+        swap_labels(folder / "model")
+
+    monkeypatch.setattr(submission, "lay_out", with_swapped_labels)
+    assert_refused(run, build, r"the library says (?P<a>\w+), Python says (?!(?P=a))\w+; .*Nothing was written")
+    assert names(run.submission) == {"older"}
+
+
+def swap_labels(model):
+    """The first two classes change their names, and the manifest knows of it."""
+    first, second, *others = (model / "labels.txt").read_text().splitlines()
+    (model / "labels.txt").write_text("".join(f"{name}\n" for name in (second, first, *others)))
+    manifest = json.loads((model / "manifest.json").read_text())
+    manifest["files"]["labels.txt"]["sha256"] = sha256(model / "labels.txt")
+    write_json(model / "manifest.json", manifest)
+
+
+def test_a_damaged_export_is_refused(run, build):
+    (run.deploy / "labels.txt").write_text("swapped\n" * 7)
+    assert_refused(run, build, "labels.txt: damaged")
+
+
+def test_an_export_of_an_older_student_is_refused(run, build):
+    shutil.copy(run.student.best, run.student.averaged)
+    assert_refused(run, build, "was exported from an older student. Run: python export_openvino.py")
+
+
+def test_a_model_that_was_not_exported_is_refused(run, build):
+    run.exported.network_int8.unlink()
+    assert_refused(run, build, "model_int8.xml: not there. Run: python export_openvino.py .* --int8", "--model", "model_int8.xml")
+
+
+def test_a_missing_build_is_refused(run, tmp_path):
+    assert_refused(run, tmp_path / "nowhere", "libji.so: not there. Run: make cpp")
+
+
+def assert_refused(run, build, message, *options):
+    """And nothing is left behind, but the file by which processes wait for each other."""
+    before = names(run.path)
+    with pytest.raises(UserError, match=message):
+        hand_in(run, build, *options)
+    assert names(run.path) - {".submission.lock"} == before - {".submission.lock"}
+
+
+def test_a_licence_that_is_not_there_is_told(build, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(submission, "LICENSED", ("nlohmann-json3-dev", "no-such-package"))
+    submission.copy_licences(tmp_path)
+    assert "/usr/share/doc/no-such-package/copyright: not there" in caplog.text
+    assert "nlohmann" not in caplog.text
+
+
+def test_pictures_are_taken_evenly_over_the_classes():
+    files = [Path(f"{label}{i}") for label, number in (("a", 50), ("b", 1), ("c", 5)) for i in range(number)]
+    labels = [path.name[0] for path in files]
+    assert list(map(str, submission.evenly(files, labels, 7))) == ["a0", "b0", "c0", "a1", "c1", "a2", "c2"]
+    assert list(map(str, submission.evenly(files, labels, 2))) == ["a0", "b0", "c0"]  # one of each at least
+    assert len(submission.evenly(files, labels, 1000)) == 56

@@ -91,7 +91,7 @@ def model_and_optimizer(num_classes, args):
 
 def our_loop(root, folder, args):
     """round number -> (images/s, share of the time spent waiting for data)."""
-    preprocessing = Preprocessing(args.size, resized(args), std=(0.225,) * 3)
+    preprocessing = Preprocessing(args.size, resized(args), "stretch", (0.5,) * 3, (0.225,) * 3)
     dataset = open_dataset(root, folder, preprocessing.resize)
     rows = np.random.default_rng(0).permutation(len(dataset))[: args.batches * args.batch_size]
     batches = TrainBatches(

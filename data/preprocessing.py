@@ -22,9 +22,9 @@ class Preprocessing:
 
     image_size: int  # pixels on a side of the network's input
     resize: int  # pixels on a side before the cut
-    fit: str = "stretch"  # into that square: proportions not kept; or `pad`: kept, with grey beside the picture
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)  # R, G, B; of pixels in 0..1
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    fit: str  # `stretch` into that square: proportions not kept; or `pad`: kept, with grey beside the picture
+    mean: tuple[float, float, float]  # R, G, B; of pixels in 0..1
+    std: tuple[float, float, float]
 
     def __post_init__(self):
         if not (self.image_size in SIZES and self.resize in SIZES and self.image_size <= self.resize):

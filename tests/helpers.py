@@ -9,6 +9,7 @@ from unittest import mock
 import torch
 from torch import nn
 
+from data.preprocessing import Preprocessing
 from utils import session
 from utils.checkpoints import load_checkpoint
 
@@ -49,6 +50,11 @@ def refusal(script, *arguments, cwd):
     except SystemExit as error:
         return str(error.code)
     raise AssertionError(f"{script} {' '.join(map(str, arguments))}: was not refused")
+
+
+def preprocessing(image_size, resize, *, mean=0.5, std=1.0):
+    """Of a network that takes stretched pictures."""
+    return Preprocessing(image_size, resize, "stretch", (mean,) * 3, (std,) * 3)
 
 
 def weights(path):

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import preprocessing
 from torchvision.transforms import v2
 
 from common.errors import UserError
@@ -17,7 +18,7 @@ from data.batches import EvalBatches, TrainBatches
 from data.crops import random_crop, random_zoom
 from data.dataset import open_dataset
 from data.mixing import CutMix, no_mixing
-from data.preprocessing import Preprocessing, resize_square
+from data.preprocessing import resize_square
 from data.samplers import ShuffleSampler
 from data.targets import one_hot
 from data.views import TrainView
@@ -25,10 +26,10 @@ from data.views import TrainView
 
 def batches(dataset, size=32, **kwargs):
     how = {key: kwargs.pop(key) for key in ("backend", "size_at") if key in kwargs}
-    num, preprocessing = len(dataset.images), Preprocessing(size, dataset.images.shape[1], std=(0.225,) * 3)
+    num, seen = len(dataset.images), preprocessing(size, dataset.images.shape[1], std=0.225)
     return TrainBatches(
         dataset.images, one_hot(dataset.labels, 7), ShuffleSampler(num), rows=np.arange(num), batch_size=32,
-        view=TrainView(preprocessing, kwargs.pop("augmentation", "student"), **how),
+        view=TrainView(seen, kwargs.pop("augmentation", "student"), **how),
         **{"mixing": CutMix(), "seed": 5, **kwargs},
     )  # fmt: skip
 
@@ -66,7 +67,7 @@ def test_an_epoch_is_the_same_again_and_the_next_is_another(dataset, backend):
 
 
 def test_centre_crop_and_normalisation_are_exact(dataset):
-    (images,) = EvalBatches(dataset.images, [3, 1], batch_size=4, preprocessing=Preprocessing(30, 40, std=(0.225,) * 3))
+    (images,) = EvalBatches(dataset.images, [3, 1], batch_size=4, preprocessing=preprocessing(30, 40, std=0.225))
     expected = (dataset.images[[3, 1], 5:35, 5:35] / 255 - 0.5) / 0.225
     np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, atol=1e-5)
 

@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import openvino as ov
 import pytest
+from helpers import preprocessing
 from openvino import opset13 as op
 from PIL import Image
 
 from common.files import sha256
-from data.preprocessing import Preprocessing
 from deploy.inputs import NetworkInput
 from deploy.notes import model_info
 from tests.cpp_build import build_cpp, missing_tools
@@ -29,7 +29,7 @@ def write_network(folder, changes=None, classes=CLASSES, weight=1.0, **taken):
     mean = op.reduce_mean(image, np.array([2, 3]), False)
     weights = np.random.default_rng(0).normal(0, 3, (3, 3)).astype(np.float32) * np.float32(weight)
     model = ov.Model([op.matmul(mean, op.constant(weights), False, False)], [image])
-    notes = model_info(CLASSES, NetworkInput(Preprocessing(16, 18), **taken)) | (changes or {})
+    notes = model_info(CLASSES, NetworkInput(preprocessing(16, 18), **taken)) | (changes or {})
     for key, value in notes.items():
         if value is not None:
             model.set_rt_info(str(value), ["model_info", key])
@@ -169,7 +169,7 @@ def test_senseless_notes_are_named(tmp_path, picture, changes, words):
 
 
 def test_no_notes_at_all_are_named(tmp_path, picture):
-    changes = dict.fromkeys(model_info(CLASSES, NetworkInput(Preprocessing(16, 18))))
+    changes = dict.fromkeys(model_info(CLASSES, NetworkInput(preprocessing(16, 18))))
     assert "its notes (model_info) lack" in complaint(write_network(tmp_path / "deploy", changes).parent, picture)
 
 

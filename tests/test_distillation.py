@@ -59,8 +59,8 @@ def test_several_teachers_are_averaged_as_probabilities():
 
 def test_teacher_gets_pixels_normalised_and_sized_as_it_was_trained():
     pixels = torch.rand(2, 3, 16, 16)
-    student = Preprocessing(16, 16, mean=(0.5, 0.5, 0.5), std=(0.225,) * 3)
-    theirs = Preprocessing(16, 16, mean=(0.4, 0.5, 0.6), std=(0.3, 0.2, 0.1))
+    student = Preprocessing(16, 16, "stretch", (0.5, 0.5, 0.5), (0.225,) * 3)
+    theirs = Preprocessing(16, 16, "stretch", (0.4, 0.5, 0.6), (0.3, 0.2, 0.1))
     converted = teacher(image_size=16, adapt=lambda images: theirs.renormalise(images, student))
     expected = theirs.normalise(255 * pixels).mean((2, 3))
     torch.testing.assert_close(converted(student.normalise(255 * pixels)), expected, rtol=1e-4, atol=1e-5)

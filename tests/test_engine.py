@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from helpers import preprocessing
 from torch import nn
 
 from common.errors import UserError
 from data.batches import EvalBatches, TrainBatches
-from data.preprocessing import Preprocessing
 from data.samplers import ShuffleSampler
 from data.targets import one_hot
 from data.views import TrainView
@@ -23,7 +23,7 @@ from utils.precision import Precision
 from utils.schedules import constant, cosine
 
 CPU = torch.device("cpu")
-PIXELS = Preprocessing(40, 40, std=(0.25,) * 3)
+PIXELS = preprocessing(40, 40, std=0.25)
 
 
 def tiny_model(seed=0):
@@ -223,7 +223,7 @@ def test_loss_that_is_not_finite_stops_the_run(dataset, tmp_path):
 def test_predict_keeps_the_order_whatever_the_batch_size(dataset):
     model, rows = tiny_model().eval(), np.random.default_rng(0).permutation(len(dataset))
     by = {
-        n: predict(model, EvalBatches(dataset.images, rows, batch_size=n, preprocessing=Preprocessing(32, 40, std=(0.25,) * 3)))
+        n: predict(model, EvalBatches(dataset.images, rows, batch_size=n, preprocessing=preprocessing(32, 40, std=0.25)))
         for n in (1, 7, 84)
     }
     assert by[1].shape == (84, 7)

@@ -29,7 +29,7 @@ from utils.run_folder import DeployFolder
 SIZE = 64
 CLASSES = ["a b", "punk", "日本"]
 # One value a channel, so that swapped channels are seen.
-PREPROCESSING = Preprocessing(SIZE, 72, mean=(0.5, 0.45, 0.4), std=(0.225, 0.25, 0.2))
+PREPROCESSING = Preprocessing(SIZE, 72, "stretch", mean=(0.5, 0.45, 0.4), std=(0.225, 0.25, 0.2))
 MEAN, STD = PREPROCESSING.mean, PREPROCESSING.std
 
 

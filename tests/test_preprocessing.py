@@ -18,7 +18,7 @@ def test_it_comes_back_from_json_and_from_an_irs_texts():
     assert Preprocessing.from_dict({key: str(value) for key, value in NOTES.items()}, "x.xml") == PER_CHANNEL
 
 
-@pytest.mark.parametrize("preprocessing", [PER_CHANNEL, Preprocessing(32, 40, std=(0.225,) * 3)])
+@pytest.mark.parametrize("preprocessing", [PER_CHANNEL, Preprocessing(32, 40, "stretch", (0.5,) * 3, (0.225,) * 3)])
 def test_normalising_is_its_formula_and_leaves_the_pixels_alone(preprocessing):
     squares = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), np.uint8)
     expected = (squares[:, 4:36, 4:36] / 255 - np.array(preprocessing.mean)) / np.array(preprocessing.std)
@@ -30,7 +30,7 @@ def test_normalising_is_its_formula_and_leaves_the_pixels_alone(preprocessing):
 
 
 def test_images_are_renormalised_for_another_network():
-    ours, pixels = Preprocessing(32, 32, mean=(0.1, 0.2, 0.3), std=(0.5,) * 3), torch.rand(2, 3, 8, 8) * 255
+    ours, pixels = Preprocessing(32, 32, "stretch", (0.1, 0.2, 0.3), (0.5,) * 3), torch.rand(2, 3, 8, 8) * 255
     torch.testing.assert_close(PER_CHANNEL.renormalise(ours.normalise(pixels), ours), PER_CHANNEL.normalise(pixels))
     assert ours.renormalise(pixels, ours) is pixels
 

@@ -3,9 +3,9 @@
 import numpy as np
 import openvino as ov
 import torch
+from helpers import preprocessing
 from openvino import opset13 as opset
 
-from data.preprocessing import Preprocessing
 from deploy.inputs import NetworkInput
 from deploy.notes import model_info
 from deploy.openvino_ir import save_ir
@@ -13,7 +13,7 @@ from models import build_model
 from utils.checkpoints import save_checkpoint
 
 CLASSES = ["blue", "green", "red"]
-PREPROCESSING = Preprocessing(16, 20)
+PREPROCESSING = preprocessing(16, 20)
 
 
 def by_colour(shape=(-1, 3, 16, 16), kind=np.float32):

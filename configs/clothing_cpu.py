@@ -1,6 +1,5 @@
 """clothing-dataset-small (3,068 training photographs, 10 classes) on two CPU cores: ImageNet teacher, student from scratch.
 
-    pip install -r requirements-airgapped.txt
     git clone --depth 1 https://github.com/alexeygrigorev/clothing-dataset-small datasets/clothing-dataset-small
     python e4.py configs/clothing_cpu.py
     python m11.py configs/clothing_cpu.py

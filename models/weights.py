@@ -58,8 +58,8 @@ def timm_network(name, weights):
 
 
 def lite_package(name):
-    """The optional library of the EfficientNet-Lite backbones; UserError with the install command if it is missing."""
-    return _optional_package("efficientnet_lite_pytorch", name)
+    """The library of the EfficientNet-Lite backbones; UserError with the install command if it is missing."""
+    return _package("efficientnet_lite_pytorch", name)
 
 
 def imagenet_source(name):
@@ -91,7 +91,7 @@ def _source(name):
 
 
 def _from_package(name, module):
-    package = _optional_package(module, name)
+    package = _package(module, name)
     return Path(getattr(package, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path())
 
 
@@ -152,8 +152,8 @@ def _read_state(path, name):
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 
-def _optional_package(module, name):
+def _package(module, name):
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"{name} needs the optional package '{module}': pip install -r requirements-airgapped.txt") from error
+        raise UserError(f"{name} needs the package '{module}': pip install -r requirements.txt") from error

@@ -22,8 +22,6 @@ NETWORKS = [
 
 @pytest.mark.parametrize(("name", "head"), NETWORKS)
 def test_no_batchnorm_is_left_and_answers_stay(name, head):
-    if "lite" in name:
-        pytest.importorskip("efficientnet_lite_pytorch")
     model = with_random_statistics(build_model(name, 7, head=head, image_size=64))
     fused = fuse(model)
     # Counted by hand too: in these networks every BatchNorm follows a layer.

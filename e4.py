@@ -18,6 +18,7 @@ from common.errors import UserError
 from data.folds import assign_folds, write_folds
 from data.targets import is_of, merge_oof, one_hot, read_oof, smooth, write_oof
 from recipe import training
+from recipe.labels import judge_labels, label_rows
 from recipe.pictures import HeldOut, open_data, preprocessing_of
 from recipe.saved_model import load_model, new_model
 from utils import distributed, session
@@ -98,8 +99,10 @@ def merge(job, validation, folds):
     dataset, folder, num_folds = job.dataset, job.run.folder, job.section.num_folds
     probs = merge_oof([folder.fold(k).oof for k in range(num_folds)], folder.oof, dataset)
     by_fold = [accuracy(probs[folds == k], dataset.labels[folds == k]) for k in range(num_folds)]
-    results = {"oof_accuracy": accuracy(probs, dataset.labels), "fold_accuracy": by_fold}
+    results = {"oof_accuracy": accuracy(probs, dataset.labels), "fold_accuracy": by_fold, **judge_labels(job.run, dataset, probs)}
     rows = [("OOF", f"{results['oof_accuracy']:.4f}", str(folder.oof))]
+    if "true_accuracy" in results:
+        rows.append(("OOF, against the true labels", f"{results['true_accuracy']:.4f}", str(folder.oof)))
     if validation is not None:
         votes = [read_oof(folder.fold(k).validation, validation) for k in range(num_folds)]
         results["val_accuracy"] = accuracy(np.mean(votes, axis=0), validation.labels)
@@ -107,6 +110,7 @@ def merge(job, validation, folds):
         rows.append((f"validation, mean of {num_folds} models", f"{results['val_accuracy']:.4f}", where))
     folder.save_results("teacher", results)
     log.info(format_table(rows, ("teacher", "accuracy", "where")))
+    log.info("\n".join(f"{what}: {number}" for what, number in label_rows(results)))
 
 
 if __name__ == "__main__":

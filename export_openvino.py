@@ -20,6 +20,7 @@ from deploy.inputs import NetworkInput
 from deploy.manifest import write_manifest
 from deploy.timing import compare
 from recipe.exporting import open_export
+from recipe.labels import label_rows
 from recipe.saved_model import load_model
 from utils import session
 from utils.run_folder import DeployFolder
@@ -98,17 +99,25 @@ def report(folder):
     results = folder.results()
     teacher, student, deploy = (results.get(name, {}) for name in ("teacher", "student", "deploy"))
     scores, on = deploy["accuracy"], deploy["measured_on"]
+    students = [
+        ("student, best checkpoint", "best", folder.student.best),
+        ("student, averaged checkpoints", "averaged", folder.student.averaged),
+        ("the same on hard labels, best checkpoint", "control_best", folder.control.best),
+        ("the same on hard labels, averaged checkpoints", "control_averaged", folder.control.averaged),
+    ]
     rows = [
         ("teacher, out-of-fold", teacher.get("oof_accuracy"), "training pictures", folder.oof),
+        ("teacher, against the true labels", teacher.get("true_accuracy"), "training pictures", folder.oof),
         ("teacher, mean of the folds' models", teacher.get("val_accuracy"), "validation pictures", folder.teacher.path),
-        ("student, best checkpoint", student.get("best_accuracy"), student.get("best_on"), folder.student.best),
-        ("student, averaged checkpoints", student.get("averaged_accuracy"), student.get("averaged_on"), folder.student.averaged),
+        *((what, student.get(f"{name}_accuracy"), student.get(f"{name}_on"), path) for what, name, path in students),
         ("ONNX", scores["ONNX Runtime"], on, folder.exported.onnx),
         ("OpenVINO IR", scores["OpenVINO"], on, folder.exported.network),
         ("OpenVINO IR INT8", scores.get("OpenVINO INT8"), on, folder.exported.network_int8),
     ]
     rows = [(what, f"{value:.4f}", where, str(path), _size(path)) for what, value, where, path in rows if value is not None]
     log.info("\n" + format_table(rows, ("what", "accuracy", "on", "where", "size")))
+    if teacher:
+        log.info("\n" + "\n".join(f"{what}: {number}" for what, number in label_rows(teacher)))
     speed = [(name, f"{ms:.2f}", f"{p99:.2f}", f"{fps:.0f}", f"{rate:.0f}") for name, ms, p99, fps, rate in deploy["speed"]]
     log.info("\n" + format_table(speed, ("engine (CPU)", "ms an image", "p99 ms", "FPS", "FPS, many at a time")))
 

@@ -4,6 +4,7 @@
     python m11.py configs/demo.py                  embedded data, minutes on two cores
     python m11.py configs/clothing.py --cfg-options student.oof=OTHER/oof.csv name=again
     python m11.py CONFIG --cfg-options student.distillation=none    labels alone, no teacher needed
+    python m11.py CONFIG --cfg-options student.control=True         beside it the same student on hard labels, to compare
     python m11.py configs/clothing_patient.py      teachers in the loop
     torchrun --nproc_per_node=4 m11.py CONFIG      several GPUs
 
@@ -12,6 +13,7 @@ export_openvino.py. Interrupted? The same command goes on.
 """
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,15 +35,23 @@ def main(argv=None):
 
     dataset, validation = open_data(run, preprocessing_of(section))
     rows, held_out = student_split(run, dataset, validation)
-    targets = soft_targets(run, dataset)
     teachers, teacher_hashes = training.load_teachers(run, section, dataset)
+    job = training.Training(run, section, dataset, run.folder.student, held_out.name, teachers)
+    train_student(job, "student", rows, held_out, soft_targets(run, dataset), teacher_hashes)
+    if section.control:
+        job = replace(job, folder=run.folder.control, teachers=())
+        train_student(job, "control", rows, held_out, hard_targets(run, dataset), [])
+    report(job, held_out)
+
+
+def train_student(job, stage, rows, held_out, targets, teacher_hashes):
+    """From the claimed folder to the averaged checkpoint; what is there already is gone on with."""
+    run, section, dataset = job.run, job.section, job.dataset
     settings = training.settings(
         run, section, dataset,
         held_out=held_out.dataset.fingerprint, targets=hashlib.sha256(targets.tobytes()).hexdigest(), teachers=teacher_hashes,
     )  # fmt: skip
-    distributed.on_main(lambda: run.folder.claim("student", settings, as_python(run.config)))
-
-    job = training.Training(run, section, dataset, run.folder.student, held_out.name, teachers)
+    distributed.on_main(lambda: run.folder.claim(stage, settings, as_python(run.config)))
     model = new_model(run, section, len(dataset.classes))
     if section.head_epochs:
         training.train_head(job, model, rows, targets, run.folder.student.features)
@@ -51,13 +61,17 @@ def main(argv=None):
     if section.final_epochs:
         everything = training.train_batches(job, np.arange(len(dataset)), targets, final=True)
         training.train_final_epochs(job.judged_by(held_out.describe(seen=True)), everything)
-    report(job, held_out)
+
+
+def hard_targets(run, dataset):
+    """(N, K): the labels as they are, smoothed if asked for."""
+    return smooth(one_hot(dataset.labels, len(dataset.classes)), run.config.student.label_smoothing)
 
 
 def soft_targets(run, dataset):
     """(N, K): hard labels, smoothed if asked for, blended with the teacher's out-of-fold predictions."""
     section = run.config.student
-    targets = smooth(one_hot(dataset.labels, len(dataset.classes)), section.label_smoothing)
+    targets = hard_targets(run, dataset)
     if section.teacher_weight and section.distillation in ("oof", "both"):
         teacher = read_oof(section.oof or run.folder.oof, dataset)
         targets = blend_targets(targets, harden(teacher) if section.hard_oof else teacher, section.teacher_weight)
@@ -66,16 +80,22 @@ def soft_targets(run, dataset):
 
 def report(job, held_out):
     """Measure what lies on disk, not what is in memory, and say where it is."""
-    folder, rows, results = job.folder, [], {}
-    for name, path in (("best", folder.best), ("averaged", folder.averaged)):
+    student, control = job.run.folder.student, job.run.folder.control
+    rows, results = [], {}
+    files = {"best": student.best, "averaged": student.averaged}
+    if job.section.control:
+        files |= {"control_best": control.best, "control_averaged": control.averaged}
+    for name, path in files.items():
         if path.is_file():
             saved = load_model(path, job.device)
             probs = training.predict_rows(job, saved.model, held_out.dataset, held_out.rows)
             results |= {f"{name}_accuracy": accuracy(probs, held_out.labels), f"{name}_on": saved.meta["measured_on"]}
-            rows.append((name, f"{results[f'{name}_accuracy']:.4f}", saved.meta["measured_on"], str(path)))
+            rows.append((name.replace("_", ", "), f"{results[f'{name}_accuracy']:.4f}", saved.meta["measured_on"], str(path)))
+            if path.parent == student.path:
+                last = probs
     if distributed.is_main():
         job.run.folder.save_results("student", results)
-        draw_confusion_matrix(folder.confusion, probs, held_out.labels, saved.classes)
+        draw_confusion_matrix(student.confusion, last, held_out.labels, saved.classes)
         log.info(format_table(rows, ("student", "accuracy", "on", "where")))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError
-from common.files import exclusive, read_json, staged_folder, write_csv, write_json
+from common.files import exclusive, read_csv, read_json, staged_folder, write_csv, write_json
 
 VERSION = 1  # of the drawings; another number draws an existing folder again
 
@@ -50,6 +50,13 @@ def write_textiles(root, *, num_train=700, num_val=210, size=96, wrong_labels=0.
         if not _holds(root, wanted):
             with staged_folder(root) as folder:
                 _draw_all(folder, wanted)
+
+
+def true_labels(root, dataset):
+    """int64 (N,): what the pictures of `dataset`, the part train/ of those drawn into `root`, show, whatever folder they lie in."""
+    truth = read_csv(root / "truth.csv", texts=("path", "label", "true_label")).set_index("path")["true_label"]
+    shown = truth.loc[[f"{dataset.root.name}/{path}" for path in dataset.paths]]
+    return shown.map({name: k for k, name in enumerate(dataset.classes)}).to_numpy(np.int64)
 
 
 def _holds(root, wanted):

@@ -29,6 +29,7 @@ from utils.distillation import Teacher
 from utils.ema import MovingAverage
 from utils.engine import Checkpoints, fit, predict
 from utils.losses import build_loss
+from utils.metrics import accuracy
 from utils.objective import plain, with_margin, with_teachers
 from utils.optimizers import build_optimizer
 from utils.precision import Precision
@@ -219,6 +220,8 @@ def _frozen_features(training, model, path):
 def train_model(training, model, batches, evaluate):
     """All stages' main one: fine-tune or train from scratch with the recipe's schedule; returns the history."""
     section = training.section
+    if not section.epochs:
+        return _keep(training, model, evaluate)
     model.freeze(section.frozen_stages, batchnorm=section.frozen_batchnorm)
     modules = [(model.backbone, section.backbone_lr_scale), (model.pool, 1.0), (model.head, 1.0)]
     optimizer = build_optimizer(section.optimizer, modules, lr=section.lr, weight_decay=section.weight_decay)
@@ -232,6 +235,15 @@ def train_model(training, model, batches, evaluate):
         checkpoints=Checkpoints(training.folder.last, training.meta, best=training.folder.best),
         ema=MovingAverage(model, section.ema_decay) if section.ema_decay else None,
     )  # fmt: skip
+
+
+def _keep(training, model, evaluate):
+    """Judge the model as the head stage left it, and keep it as the best."""
+    reached = accuracy(*evaluate(model))
+    if distributed.is_main():
+        save_checkpoint(training.folder.best, model.state_dict(), {**training.meta, "epoch": 0, "accuracy": reached})
+    distributed.barrier()
+    return []
 
 
 def train_final_epochs(training, batches):

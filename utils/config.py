@@ -72,7 +72,7 @@ class TrainConfig:
     sampler_mode: OneOrMore | str = "upsampling"
     num_folds: TwoOrMore = 5
     batch_size: TwoOrMore = 256  # images a step, over all processes; BatchNorm cannot train on one
-    epochs: OneOrMore = 20
+    epochs: Count = 20  # 0, with head_epochs: the head alone is trained
     optimizer: str = "radam"  # a name from utils/optimizers.py
     lr: Positive = 1e-3  # the highest rate of the schedule
     schedule: Literal["cosine", "onecycle", "constant"] = "cosine"  # to 0; up and down; no change. Stepped every batch
@@ -94,6 +94,8 @@ class TrainConfig:
     precision: Literal["auto", "bf16", "fp16", "fp32", "apex"] = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
 
     def __post_init__(self):
+        if not self.epochs and not self.head_epochs:
+            raise UserError("epochs=0: nothing would be trained. It takes 1 or more, or 0 where head_epochs trains the head alone.")
         if self.resize is not None and self.resize < self.image_size:
             raise UserError(f"resize={self.resize} is smaller than image_size={self.image_size}; it is the size before the crop.")
 
@@ -126,6 +128,7 @@ class StudentConfig(TrainConfig):
     online_weight: Share = 0.5  # share of the distance from them in the loss; 1: the labels do not matter
     temperature: Positive = 2.0  # of the teachers' and the student's distributions in that distance
     hard_oof: bool = False  # reduce the teacher's distribution to its arg-max, as the first implementation did
+    control: bool = False  # train the same student on hard labels too, in control/, to see what the teacher brings
     final_epochs: Count = 4  # second stage: epochs at final_lr on all images, whose checkpoints are averaged; 0: none
     final_lr: Positive = 1e-6
     reestimate_batchnorm: bool = False  # after averaging: forward passes instead of averaged statistics

@@ -1,7 +1,7 @@
 """A run folder, runs/<name>: what a run leaves, each path spelt once, and why it can be trusted.
 
-A stage (`teacher`, `student`) is claimed before anything of it is written: once there are checkpoints, its settings are compared
-with those that they were made with. So the config.py beside them is theirs, whatever was typed since.
+A stage (`teacher`, `student`, `control`) is claimed before anything of it is written: once there are checkpoints, its settings are
+compared with those that they were made with. So the config.py beside them is theirs, whatever was typed since.
 """
 
 import re
@@ -110,6 +110,11 @@ class RunFolder:
     def student(self):
         return TrainingFolder(self.path / "student")
 
+    @property
+    def control(self):
+        """The same student, trained on hard labels."""
+        return TrainingFolder(self.path / "control")
+
     def fold(self, number):
         """The part of the teacher that fold `number` is held out from."""
         return TrainingFolder(self.path / "teacher" / f"fold{number}")
@@ -154,7 +159,7 @@ class RunFolder:
         return self.path / "submission"
 
     def config(self, stage):
-        """The config file that `stage` (`teacher` or `student`) was made with."""
+        """The config file that `stage` (`teacher`, `student`, `control`) was made with."""
         return self.path / stage / "config.py"
 
     def settings(self, stage):

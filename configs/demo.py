@@ -1,4 +1,4 @@
-"""Embedded data: seven fabrics drawn by the program. The whole recipe in minutes on two CPU cores, no network, no weights.
+"""Embedded data: seven fabrics drawn by the program, one label in twelve wrong. The whole recipe on two CPU cores, no network.
 
     make demo
 
@@ -8,7 +8,8 @@ or, step by step:
     python m11.py configs/demo.py
     python export_openvino.py runs/demo
 
-Times and accuracies: docs/results.md.
+Four minutes on two cores. The teacher finds all 84 wrong labels, and the student that learns from it is ahead of the same student
+on hard labels (docs/results.md).
 """
 
 name = "demo"
@@ -17,17 +18,18 @@ data = dict(
     val_root="runs/demo/textiles/validation",
     draw_textiles=1050,
 )
-# EfficientNet-B1 from scratch on 840 pictures in a minute a fold: small pictures, many small steps, BatchNorm statistics that
-# keep up, and AdamW, which needs no hundreds of steps to get going as RAdam does. It stays a weak teacher.
+# Its ImageNet weights come with the installation; the head alone is trained, on features of pictures and their mirror images.
 teacher = dict(
-    weights="none",
-    image_size=48,
-    batch_size=32,
-    epochs=3,
+    backbone="efficientnet_lite0",
+    image_size=96,
+    head="linear",
+    batch_size=64,
     optimizer="adamw",
-    lr=2e-3,
-    mixing="none",
-    bn_momentum=0.1,
+    head_epochs=40,
+    head_lr=3e-3,
+    weight_decay=0.1,
+    epochs=0,
+    flip_test=True,
 )
 student = dict(
     weights="none",
@@ -35,10 +37,14 @@ student = dict(
     resize=72,
     train_sizes=(48, 64),
     batch_size=32,
-    epochs=60,
+    epochs=24,
     optimizer="adamw",
     lr=3e-3,
     weight_decay=0.05,
-    mixing_prob=0.3,  # so few epochs are better spent on fewer mixed batches
+    augmentation="student_zoom",
+    mixing="none",  # 24 epochs are too few for CutMix: 0.76 and 0.75 with it (seeds 43 and 44, averaged)
     bn_momentum=0.1,
+    final_epochs=2,
+    teacher_weight=0.8,  # one label in twelve is wrong, and the teacher knows which
+    control=True,
 )

@@ -82,9 +82,9 @@ class Training:
 def settings(run, section, dataset, **more):
     """What must not change when a training is resumed: its section of the config, the seed, the data and what else it was given.
 
-    Where files came from does not count; what is in them does, and stands in `more` as a hash.
+    Where files came from does not count; what is in them does, and stands in `more` as a hash. A control may be asked for later.
     """
-    values = {key: value for key, value in as_plain(section).items() if key not in ("oof", "online_teachers")}
+    values = {key: value for key, value in as_plain(section).items() if key not in ("oof", "online_teachers", "control")}
     return {**values, "seed": run.config.seed, "fingerprint": dataset.fingerprint, "classes": list(dataset.classes), **more}
 
 

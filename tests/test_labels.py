@@ -90,6 +90,17 @@ def test_finished_control_is_not_trained_again(head_only):
     assert {path for path, state in contents(folder.path, "*.pth").items() if state[0] != before[path][0]} == set()
 
 
+def test_a_control_may_be_asked_for_after_the_student_was_trained(textiles, tmp_path):
+    write_config(tmp_path, textiles / "train", textiles / "validation")
+    options = ["student.distillation=none", "student.epochs=1", "student.final_epochs=0"]
+    run_script("m11.py", "config.py", "--cfg-options", *options, cwd=tmp_path)
+    folder = RunFolder(tmp_path / "runs" / "t")
+    before = folder.student.best.read_bytes()
+    run_script("m11.py", "config.py", "--cfg-options", *options, "student.control=True", cwd=tmp_path)
+    assert folder.student.best.read_bytes() == before
+    assert folder.control.best.is_file()
+
+
 def test_nothing_to_train_is_told(workplace):
     assert "epochs=0: nothing would be trained" in refusal(
         "m11.py", "config.py", "--cfg-options", "student.epochs=0", cwd=workplace

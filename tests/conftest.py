@@ -1,5 +1,7 @@
 """Small real data for all tests: a few drawn fabrics, decoded through the real path, and one run of all scripts on them."""
 
+import io
+import logging
 import os
 import shutil
 import subprocess
@@ -16,7 +18,7 @@ from models import build_model
 from recipe.saved_model import load_model
 from utils.checkpoints import save_checkpoint
 from utils.run_folder import RunFolder
-from utils.runlog import log
+from utils.runlog import log, start_printing
 
 torch.set_num_threads(1)
 
@@ -31,13 +33,28 @@ def same_folder():
     assert now == before, f"the test left the process in {now}"
 
 
-@pytest.fixture(autouse=True)
-def fresh_log():
-    """A script called within this process, before or in a session's fixture, leaves handlers that keep lines from `caplog`."""
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
-        handler.close()
-    log.propagate = True
+class Said:
+    """What the project's log said since the test began, or since `clear()`."""
+
+    def __init__(self):
+        self.clear()
+
+    @property
+    def text(self):
+        return self._stream.getvalue()
+
+    def clear(self):
+        self._stream = io.StringIO()
+        start_printing(self._stream)
+
+
+@pytest.fixture
+def said():
+    """The log's lines, by a handler of its own: pytest's `caplog` hears nothing where a script or a library changed the log's."""
+    log.disabled = False
+    logging.disable(logging.NOTSET)
+    yield Said()
+    start_printing(None)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """What another user than root is told: root may read and write everything, so tests of rights give root's up."""
 
 import os
+import tempfile
 import traceback
+from pathlib import Path
 
 from common.errors import UserError
 
@@ -24,6 +26,15 @@ def as_another_user(function):
     os.waitpid(child, 0)
     with open(reader, encoding="utf-8") as file:
         return file.read()
+
+
+def let_enter(*places):
+    """Every user may enter these folders; pytest's own are its user's alone. The system's temporary folder stays as it is."""
+    for place in places:
+        for folder in (place, *place.parents):
+            if folder == Path(tempfile.gettempdir()):
+                break
+            folder.chmod(0o755)
 
 
 def ask(function):

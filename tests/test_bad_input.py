@@ -135,11 +135,11 @@ def test_same_picture_in_two_classes_is_refused(root, refused):
     assert "1 pictures lie in more than one class" in refused()
 
 
-def test_same_picture_twice_in_a_class_shares_a_fold(root, tmp_path, caplog):
+def test_same_picture_twice_in_a_class_shares_a_fold(root, tmp_path, said):
     for i, file in enumerate(sorted((root / "denim").iterdir())):
         shutil.copy(file, root / "denim" / f"copy{i}.jpg")
     dataset = open_dataset(root, tmp_path / "run", 16)
-    assert "there more than once" in caplog.text
+    assert "there more than once" in said.text
     folds = assign_folds(dataset.table, 3, seed=0)
     assert (dataset.table.assign(fold=folds).groupby("sha256")["fold"].nunique() == 1).all()
 
@@ -149,13 +149,13 @@ def test_full_disk_is_said_before_anything_is_written(root, refused, monkeypatch
     assert "0 MiB are free" in refused()
 
 
-def test_text_files_and_hidden_files_are_left_out(root, tmp_path, caplog):
+def test_text_files_and_hidden_files_are_left_out(root, tmp_path, said):
     count = len(open_dataset(root, tmp_path / "before", 16))
     (root / "denim" / "notes.txt").write_text("seen")
     (root / "denim" / ".DS_Store").write_bytes(b"\0")
     (root / ".git").mkdir()
     assert len(open_dataset(root, tmp_path / "run", 16)) == count
-    assert "1 text files among the pictures are left out" in caplog.text
+    assert "1 text files among the pictures are left out" in said.text
 
 
 # Odd but good files
@@ -250,27 +250,25 @@ def test_second_run_reads_no_picture(root, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["added", "removed", "changed"])
-def test_changes_are_noticed(root, tmp_path, caplog, what):
+def test_changes_are_noticed(root, tmp_path, said, what):
     before = open_dataset(root, tmp_path / "run", 16)
     victim = sorted((root / "denim").iterdir())[0]
     if what == "removed":
         victim.unlink()
     else:
         (root / "denim" / "new.jpg" if what == "added" else victim).write_bytes(jpeg())
-    with caplog.at_level("INFO"):
-        after = open_dataset(root, tmp_path / "run", 16)
-    assert f"1 {what}" in caplog.text
+    after = open_dataset(root, tmp_path / "run", 16)
+    assert f"1 {what}" in said.text
     assert after.fingerprint != before.fingerprint
     assert len(after) == len(before) + {"added": 1, "removed": -1, "changed": 0}[what]
 
 
-def test_a_new_date_alone_is_not_called_a_change(root, tmp_path, caplog):
+def test_a_new_date_alone_is_not_called_a_change(root, tmp_path, said):
     before = open_dataset(root, tmp_path / "run", 16)
     os.utime(sorted((root / "denim").iterdir())[0], (0, 0))
-    with caplog.at_level("INFO"):
-        after = open_dataset(root, tmp_path / "run", 16)
-    assert "1 with another date" in caplog.text
-    assert "changed (" not in caplog.text
+    after = open_dataset(root, tmp_path / "run", 16)
+    assert "1 with another date" in said.text
+    assert "changed (" not in said.text
     assert after.fingerprint == before.fingerprint
 
 
@@ -280,19 +278,18 @@ def open_without_decoding(root, folder, monkeypatch, **kwargs):
         return open_dataset(root, folder, 16, **kwargs)
 
 
-def test_a_fresh_copy_is_compared_and_not_decoded(root, tmp_path, monkeypatch, caplog):
+def test_a_fresh_copy_is_compared_and_not_decoded(root, tmp_path, monkeypatch, said):
     before = open_dataset(root, tmp_path / "run", 16)
     shutil.copytree(root, tmp_path / "copy")
     shutil.rmtree(root)
     (tmp_path / "copy").rename(root)
-    with caplog.at_level("INFO"):
-        after = open_without_decoding(root, tmp_path / "run", monkeypatch)
-        assert "84 with another date or inode" in caplog.text
-        assert "of the same content as in the last run" in caplog.text
-        assert after.fingerprint == before.fingerprint
-        caplog.clear()
-        open_without_decoding(root, tmp_path / "run", monkeypatch)
-        assert not caplog.text, "the new dates are remembered"
+    after = open_without_decoding(root, tmp_path / "run", monkeypatch)
+    assert "84 with another date or inode" in said.text
+    assert "of the same content as in the last run" in said.text
+    assert after.fingerprint == before.fingerprint
+    said.clear()
+    open_without_decoding(root, tmp_path / "run", monkeypatch)
+    assert not said.text, "the new dates are remembered"
 
 
 def exchange(a, b):
@@ -302,7 +299,7 @@ def exchange(a, b):
     a.with_name("between").rename(b)
 
 
-def test_exchanged_pictures_of_one_size_and_date_are_noticed(root, tmp_path, caplog):
+def test_exchanged_pictures_of_one_size_and_date_are_noticed(root, tmp_path, said):
     a, b = (sorted((root / name).iterdir())[0] for name in ("denim", "floral"))
     for file, shade in ((a, 10), (b, 250)):
         Image.new("RGB", (30, 20), (shade,) * 3).save(file, "BMP")
@@ -310,9 +307,8 @@ def test_exchanged_pictures_of_one_size_and_date_are_noticed(root, tmp_path, cap
     assert a.stat().st_size == b.stat().st_size
     before = open_dataset(root, tmp_path / "run", 16)
     exchange(a, b)
-    with caplog.at_level("INFO"):
-        after = open_dataset(root, tmp_path / "run", 16)
-    assert "2 changed (such as 'denim/" in caplog.text
+    after = open_dataset(root, tmp_path / "run", 16)
+    assert "2 changed (such as 'denim/" in said.text
     assert after.fingerprint != before.fingerprint
     row = after.paths.index(a.relative_to(root).as_posix())
     assert (before.images[row].mean(), after.images[row].mean()) == (10, 250)
@@ -329,7 +325,7 @@ def test_verifying_hashes_all_files_again(root, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "emptied", "no record", "record of another"])
-def test_damaged_pixel_cache_is_made_again(root, tmp_path, caplog, damage):
+def test_damaged_pixel_cache_is_made_again(root, tmp_path, said, damage):
     before = open_dataset(root, tmp_path / "run", 16)
     pixels = before.images.copy()
     cache = tmp_path / "run" / "cache" / "train_16.npy"
@@ -348,7 +344,7 @@ def test_damaged_pixel_cache_is_made_again(root, tmp_path, caplog, damage):
     cache.write_bytes(content)
     after = open_dataset(root, tmp_path / "run", 16)
     np.testing.assert_array_equal(after.images, pixels)
-    assert (": damaged (" in caplog.text) == ("record" not in damage)
+    assert (": damaged (" in said.text) == ("record" not in damage)
 
 
 def test_processes_that_want_the_same_pictures_at_once_decode_them_once(root, tmp_path, monkeypatch):
@@ -394,26 +390,26 @@ def test_killed_at_any_step_the_next_start_ends_with_the_same_files(root, tmp_pa
         lambda text: "",
     ],
 )
-def test_damaged_index_is_made_again(root, tmp_path, caplog, damage):
+def test_damaged_index_is_made_again(root, tmp_path, said, damage):
     before = open_dataset(root, tmp_path / "run", 16)
     index = tmp_path / "run" / "index.csv"
     whole = index.read_bytes()
     index.write_text(damage(whole.decode()))
     assert index.read_bytes() != whole
     after = open_dataset(root, tmp_path / "run", 16)
-    assert "index.csv: damaged" in caplog.text
+    assert "index.csv: damaged" in said.text
     assert index.read_bytes() == whole
     assert after.fingerprint == before.fingerprint
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{}", '{"sha256": "0"}'])
-def test_index_whose_record_is_damaged_is_made_again(root, tmp_path, record, caplog):
+def test_index_whose_record_is_damaged_is_made_again(root, tmp_path, record, said):
     before = open_dataset(root, tmp_path / "run", 16)
     record_path = tmp_path / "run" / "index.json"
     whole = record_path.read_text()
     record_path.write_text(record)
     assert open_dataset(root, tmp_path / "run", 16).fingerprint == before.fingerprint
-    assert "index.csv: damaged" in caplog.text
+    assert "index.csv: damaged" in said.text
     assert record_path.read_text() == whole
 
 
@@ -425,13 +421,13 @@ def test_too_many_pixels_are_refused_also_when_the_limit_came_later(root, tmp_pa
             open_dataset(root, tmp_path / folder, 16, max_pixels=50_000)
 
 
-def test_pictures_that_only_python_reads_are_told_at_every_start(root, tmp_path, caplog):
+def test_pictures_that_only_python_reads_are_told_at_every_start(root, tmp_path, said):
     Image.new("RGB", (30, 20), (1, 2, 3)).save(root / "denim" / "new.jp2", "JPEG2000")
     for _ in range(2):
-        caplog.clear()
+        said.clear()
         open_dataset(root, tmp_path / "run", 16)
-        assert "1 pictures are of a format that the C++ program" in caplog.text
-        assert "'denim/new.jp2', JPEG 2000" in caplog.text
+        assert "1 pictures are of a format that the C++ program" in said.text
+        assert "'denim/new.jp2', JPEG 2000" in said.text
 
 
 def test_fingerprint_knows_contents_only(root, tmp_path):

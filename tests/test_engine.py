@@ -155,9 +155,8 @@ def test_best_survives_beside_last(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["best.pth", "each_1.pth"])
-def test_a_kept_checkpoint_that_is_gone_comes_back_by_training_again(dataset, tmp_path, name, caplog, monkeypatch):
+def test_a_kept_checkpoint_that_is_gone_comes_back_by_training_again(dataset, tmp_path, name, said):
     """Such as after "damaged: delete it and train again", which once ended in "no such checkpoint"."""
-    monkeypatch.setattr("utils.runlog.log.propagate", True)
     files = Checkpoints(tmp_path / "last.pth", {}, best=tmp_path / "best.pth", each=lambda epoch: tmp_path / f"each_{epoch}.pth")
     run_fit(dataset, tmp_path, epochs=2, checkpoints=files)
     before = (tmp_path / name).read_bytes()
@@ -165,7 +164,7 @@ def test_a_kept_checkpoint_that_is_gone_comes_back_by_training_again(dataset, tm
     _, history = run_fit(dataset, tmp_path, epochs=2, checkpoints=files)
     assert (tmp_path / name).read_bytes() == before
     assert [row["epoch"] for row in history] == [1, 2]
-    assert f"{name}: gone, so" in caplog.text
+    assert f"{name}: gone, so" in said.text
 
 
 def test_loop_asks_for_the_rate_of_every_step(dataset):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers import batchnorms, contents, refusal, run_script, write_config
-from other_user import as_another_user
+from other_user import as_another_user, let_enter
 
 from common.files import read_json
 from data.preprocessing import Preprocessing
@@ -165,8 +165,7 @@ def test_a_whole_picture_cannot_be_padded_by_the_network(run, tmp_path):
 def test_a_run_that_may_not_be_written_is_one_message_before_the_work(run, textiles, tmp_path, monkeypatch):
     """24f: as another user than root."""
     copy = shutil.copytree(run.path, tmp_path / "copy")
-    for place in (tmp_path, *tmp_path.parents[:3], textiles.parent):
-        place.chmod(0o755)
+    let_enter(tmp_path, textiles.parent)
     monkeypatch.setattr(exporting.Export, "write", None)
     (tmp_path / "temporary").mkdir(mode=0o777)
     (tmp_path / "temporary").chmod(0o777)

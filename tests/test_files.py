@@ -371,7 +371,7 @@ def test_killed_at_any_step_the_older_or_the_newer_is_there_whole_after_the_next
 # Damage
 
 
-def test_every_flipped_byte_of_an_array_is_noticed(tmp_path, caplog):
+def test_every_flipped_byte_of_an_array_is_noticed(tmp_path, said):
     path = tmp_path / "a.npy"
     write_array(path, np.uint8, (40,), lambda array: array.fill(7) or "seven")
     assert open_array(path, "eight") is None
@@ -382,7 +382,7 @@ def test_every_flipped_byte_of_an_array_is_noticed(tmp_path, caplog):
     for damaged in (whole[:-1], whole[:10], b"", whole + b"\0"):
         path.write_bytes(damaged)
         assert open_array(path, "seven") is None
-    assert "damaged" in caplog.text
+    assert "damaged" in said.text
     path.write_bytes(whole)
     np.testing.assert_array_equal(open_array(path, "seven"), np.full(40, 7))
     for record in ("", "[]", "{}", '{"mark": "seven"}'):

@@ -122,22 +122,22 @@ def test_file_names_with_any_kind_of_line_break_come_back_from_all_tables(root, 
 
 
 @pytest.mark.parametrize("system", SYSTEM)
-def test_what_systems_leave_is_no_class_and_no_picture_at_any_depth(root, system, caplog):
+def test_what_systems_leave_is_no_class_and_no_picture_at_any_depth(root, system, said):
     before = listed(root)
     for place in (root, root / "jeans", root / "jeans" / "deep"):
         draw(place / system / "jeans" / "thumb.png", 200)
     draw(root / "jeans" / "deep" / "real.png", 201)
     assert listed(root) == sorted([*before, "jeans/deep/real.png"])
     assert {path.name for path in picture_files(root)} == {Path(path).name for path in listed(root)}
-    assert "3 hidden or system files and folders" in caplog.text
-    assert repr(system) in caplog.text
+    assert "3 hidden or system files and folders" in said.text
+    assert repr(system) in said.text
 
 
-def test_files_beside_the_class_folders_are_told(root, caplog):
+def test_files_beside_the_class_folders_are_told(root, said):
     draw(root / "stray.png")
     (root / "readme.txt").write_text("x")
     listed(root)
-    assert "1 files beside the class folders are of no class and left out (such as 'stray.png')" in caplog.text
+    assert "1 files beside the class folders are of no class and left out (such as 'stray.png')" in said.text
 
 
 def test_folder_of_checkpoints_is_named_as_what_it_is(root):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers import contents, refusal, run_script
-from other_user import as_another_user
+from other_user import as_another_user, let_enter
 from PIL import Image
 from tiny_networks import write_student, write_tiny_ir
 
@@ -228,8 +228,7 @@ def test_a_place_that_may_not_be_written_is_one_message_before_the_work(ir, stud
     """24f: as another user than root."""
     picture(tmp_path / "a.jpg")
     (tmp_path / "theirs").mkdir(mode=0o755)
-    for place in (tmp_path, *tmp_path.parents[:3], student.parent, student.parent.parent):
-        os.chmod(place, 0o755)
+    let_enter(tmp_path, student.parent)
     monkeypatch.setattr("predict.answer", None)
     message = as_another_user(lambda: refusal("predict.py", student, "a.jpg", *arguments, cwd=tmp_path))
     assert message.startswith("error: theirs")

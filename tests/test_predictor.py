@@ -353,18 +353,12 @@ def run(tmp_path):
     return run
 
 
-@pytest.fixture
-def warnings(caplog, monkeypatch):
-    monkeypatch.setattr("utils.runlog.log.propagate", True)
-    return caplog
-
-
-def test_the_student_behind_an_ir_is_the_one_that_was_exported(run, warnings):
+def test_the_student_behind_an_ir_is_the_one_that_was_exported(run, said):
     for model in (run.path, run.exported.network):
         predictor = open_predictor(model)
         assert isinstance(predictor, IrPredictor)
         assert student_of(predictor).path == run.student.averaged
-    assert warnings.text == ""
+    assert said.text == ""
 
 
 def test_an_ir_outside_a_run_has_no_student(run, tmp_path):
@@ -373,11 +367,11 @@ def test_an_ir_outside_a_run_has_no_student(run, tmp_path):
         student_of(predictor)
 
 
-def test_an_older_ir_says_so_even_where_its_file_is_named(run, warnings):
+def test_an_older_ir_says_so_even_where_its_file_is_named(run, said):
     write_student(run.student.averaged, seed=3)
     predictor = open_predictor(run.exported.network)
     assert isinstance(predictor, IrPredictor)  # as was asked for
-    assert f"{run.exported.network}: was exported from an older student. Run: python export_openvino.py {run.path}" in warnings.text
+    assert f"{run.exported.network}: was exported from an older student. Run: python export_openvino.py {run.path}" in said.text
     with pytest.raises(UserError, match="or was trained anew"):
         student_of(predictor)
     newer = open_predictor(run.path)

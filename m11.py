@@ -3,6 +3,7 @@
     python m11.py                                  the contest platform (configs/jishi.py)
     python m11.py configs/demo.py                  embedded data, minutes on two cores
     python m11.py configs/clothing.py --cfg-options student.oof=OTHER/oof.csv name=again
+    python m11.py CONFIG --cfg-options student.distillation=views   the teacher's label for just the part that is seen
     python m11.py CONFIG --cfg-options student.distillation=none    labels alone, no teacher needed
     python m11.py CONFIG --cfg-options student.control=True         beside it the same student on hard labels, to compare
     python m11.py configs/clothing_patient.py      teachers in the loop
@@ -19,8 +20,10 @@ import numpy as np
 
 from data.targets import blend_targets, harden, one_hot, read_oof, smooth
 from recipe import training
+from recipe.likeness import likeness, teacher_of
 from recipe.pictures import open_data, preprocessing_of, student_split
 from recipe.saved_model import load_model, new_model
+from recipe.stored_views import open_stored_views
 from utils import distributed, session
 from utils.config import as_python
 from utils.metrics import accuracy, draw_confusion_matrix
@@ -36,10 +39,12 @@ def main(argv=None):
     dataset, validation = open_data(run, preprocessing_of(section))
     rows, held_out = student_split(run, dataset, validation)
     teachers, teacher_hashes = training.load_teachers(run, section, dataset)
-    job = training.Training(run, section, dataset, run.folder.student, held_out.name, teachers)
-    train_student(job, "student", rows, held_out, soft_targets(run, dataset), teacher_hashes)
+    targets = soft_targets(run, dataset)
+    stored = open_stored_views(run, targets)
+    job = training.Training(run, section, dataset, run.folder.student, held_out.name, teachers, stored)
+    train_student(job, "student", rows, held_out, targets, teacher_hashes)
     if section.control:
-        job = replace(job, folder=run.folder.control, teachers=())
+        job = replace(job, folder=run.folder.control, teachers=(), stored=None)
         train_student(job, "control", rows, held_out, hard_targets(run, dataset), [])
     report(job, held_out)
 
@@ -47,8 +52,9 @@ def main(argv=None):
 def train_student(job, stage, rows, held_out, targets, teacher_hashes):
     """From the claimed folder to the averaged checkpoint; what is there already is gone on with."""
     run, section, dataset = job.run, job.section, job.dataset
+    views = {"views": job.stored.digest} if job.stored else {}
     settings = training.settings(
-        run, section, dataset,
+        run, section, dataset, **views,
         held_out=held_out.dataset.fingerprint, targets=hashlib.sha256(targets.tobytes()).hexdigest(), teachers=teacher_hashes,
     )  # fmt: skip
     distributed.on_main(lambda: run.folder.claim(stage, settings, as_python(run.config)))
@@ -81,7 +87,7 @@ def soft_targets(run, dataset):
 def report(job, held_out):
     """Measure what lies on disk, not what is in memory, and say where it is."""
     student, control = job.run.folder.student, job.run.folder.control
-    rows, results = [], {}
+    rows, results, teacher = [], {}, teacher_of(job.run, held_out)
     files = {"best": student.best, "averaged": student.averaged}
     if job.section.control:
         files |= {"control_best": control.best, "control_averaged": control.averaged}
@@ -89,14 +95,17 @@ def report(job, held_out):
         if path.is_file():
             saved = load_model(path, job.device)
             probs = training.predict_rows(job, saved.model, held_out.dataset, held_out.rows)
-            results |= {f"{name}_accuracy": accuracy(probs, held_out.labels), f"{name}_on": saved.meta["measured_on"]}
-            rows.append((name.replace("_", ", "), f"{results[f'{name}_accuracy']:.4f}", saved.meta["measured_on"], str(path)))
+            reached = {"accuracy": accuracy(probs, held_out.labels), **likeness(teacher, probs)}
+            results |= {f"{name}_{key}": value for key, value in reached.items()} | {f"{name}_on": saved.meta["measured_on"]}
+            figures = [f"{value:.4f}" for value in reached.values()]
+            rows.append((name.replace("_", ", "), *figures, saved.meta["measured_on"], str(path)))
             if path.parent == student.path:
                 last = probs
     if distributed.is_main():
         job.run.folder.save_results("student", results)
         draw_confusion_matrix(student.confusion, last, held_out.labels, saved.classes)
-        log.info(format_table(rows, ("student", "accuracy", "on", "where")))
+        columns = ("accuracy",) if teacher is None else ("accuracy", "as the teacher", "KL from it")
+        log.info(format_table(rows, ("student", *columns, "on", "where")))
 
 
 if __name__ == "__main__":

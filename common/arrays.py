@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 
 from common.errors import UserError
-from common.files import atomic_path, read_json, sha256, write_json
+from common.files import atomic_path, make_folder, read_json, sha256, write_json
 from common.temporary import remove_leftovers
 
 log = logging.getLogger("run")
@@ -50,6 +50,54 @@ def open_array(path, mark):
         log.warning(f"{path}: damaged (its SHA-256 is not the one in {_record_of(path).name}), so it is made again")
         return None
     return np.load(path, mmap_mode="r")
+
+
+class ArrayInParts:
+    """An array that takes long to make: its parts are kept in a folder beside `path`, so that whoever is killed goes on.
+
+    shape: of the whole, (N, ...). parts: lists of the numbers of rows that are made together, which cover each row once. mark: as
+    for `open_array`. Several processes may make different parts of one array; one of them joins them.
+    """
+
+    def __init__(self, path, dtype, shape, parts, mark):
+        self.path, self.dtype, self.shape, self.parts, self.mark = path, np.dtype(dtype), shape, parts, mark
+        self.folder = path.with_suffix(".parts")
+
+    def missing(self):
+        """Numbers of the parts that are still to be made; those of another mark are made again."""
+        return [k for k, rows in enumerate(self.parts) if self._part(k, rows) is None]
+
+    def write(self, number, values):
+        """Keep `values` (rows of this part, ...)."""
+
+        def fill(array):
+            array[:] = values
+            return self._mark(number)
+
+        make_folder(self.folder)
+        write_array(self._path(number), self.dtype, (len(self.parts[number]), *self.shape[1:]), fill)
+
+    def join(self):
+        """Write the whole array, remove its parts and return it. All of them must be there."""
+
+        def fill(array):
+            for number, rows in enumerate(self.parts):
+                array[rows] = self._part(number, rows)
+            return self.mark
+
+        array = write_array(self.path, self.dtype, self.shape, fill)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return array
+
+    def _part(self, number, rows):
+        array = open_array(self._path(number), self._mark(number))
+        return array if array is not None and array.shape == (len(rows), *self.shape[1:]) and array.dtype == self.dtype else None
+
+    def _path(self, number):
+        return self.folder / f"{number}.npy"
+
+    def _mark(self, number):
+        return f"part {number} of {len(self.parts)}, {self.mark}"
 
 
 def _record_of(path):

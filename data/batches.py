@@ -22,11 +22,11 @@ class TrainBatches:
     def __init__(
         self, images, targets, sampler, *, rows, batch_size, view, mixing=no_mixing, seed=0, rank=0, device="cpu"
     ):  # fmt: skip
-        """images: uint8 (N, R, R, 3); targets: float32 (N, K). rows: numbers of the images that `sampler` draws from.
+        """images: uint8 (N, R, R, 3). rows: numbers of the images that `sampler` draws from. view: a `data.views.TrainView`.
 
-        view: a `data.views.TrainView`.
+        targets: float32 (N, K), or what is indexed alike; where the view chooses one of several fixed ones, (N views, K).
         """
-        self.images, self.targets, self.sampler, self.rows = images, torch.from_numpy(targets), sampler, np.asarray(rows)
+        self.images, self.targets, self.sampler, self.rows = images, targets, sampler, np.asarray(rows)
         self.batch_size, self.view, self.mixing = batch_size, view, mixing
         self.seed, self.rank, self.device = seed, rank, torch.device(device)
         self.seconds_waited = 0.0
@@ -50,8 +50,9 @@ class TrainBatches:
 
     def _batch(self, rows, epoch, number):
         rng = np.random.default_rng([self.seed, epoch, number, self.rank])
-        images = self.view(self.images, rows, epoch, rng, self.device)
-        targets = self.targets[torch.from_numpy(rows)].to(self.device, non_blocking=True)
+        chosen = self.view.choose(rows, rng)
+        images = self.view(self.images, chosen, epoch, rng, self.device)
+        targets = torch.from_numpy(self.targets[chosen]).to(self.device, non_blocking=True)
         return self.mixing(images, targets, rng)
 
 

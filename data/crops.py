@@ -6,6 +6,8 @@ Only the bytes that are cut out are read from disk.
 import cv2
 import numpy as np
 
+MIN_AREA, ASPECT = 0.3, 4 / 3  # of what a random zoom shows: least share of the area, greatest width for the height
+
 
 def center_crop(images, rows, size, rng=None):
     """The middle `size` x `size` pixels of the pictures number `rows`."""
@@ -19,23 +21,29 @@ def random_crop(images, rows, size, rng):
     return _windows(images, size)[rows, tops, lefts]
 
 
-def random_zoom(images, rows, size, rng, min_area=0.3, aspect=4 / 3):
+def random_zoom(images, rows, size, rng, min_area=MIN_AREA, aspect=ASPECT):
     """A random part, `min_area`..1 of the area and 1/`aspect`..`aspect` wide for its height, resized to `size` x `size` pixels.
 
     The field's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842). OpenCV takes some hundredths of a millisecond for each
     picture, on a CPU a tenth of what sampling the batch as a tensor takes.
     """
-    num, full = len(rows), images.shape[1]
-    area = rng.uniform(min_area, 1, num)
-    ratio = np.exp(rng.uniform(-np.log(aspect), np.log(aspect), num) / 2)
+    return cut_out(images, rows, zoom_boxes(rng.random((4, len(rows))), images.shape[1], min_area, aspect), size)
+
+
+def zoom_boxes(draws, full, min_area=MIN_AREA, aspect=ASPECT):
+    """int (N, 4), top, left, height and width in squares of `full` pixels, of N numbers in 0..1 for each: `draws` (4, N)."""
+    area, ratio = min_area + (1 - min_area) * draws[0], aspect ** (draws[1] - 0.5)
     sides = np.stack([np.sqrt(area) / ratio, np.sqrt(area) * ratio]).clip(max=1) * full
-    heights, widths = sides.round().astype(int).clip(1, full)
-    tops, lefts = ((full - np.stack([heights, widths])) * rng.random((2, num))).round().astype(int)
-    cut = np.empty((num, size, size, 3), np.uint8)
-    for i, (row, y, x, h, w) in enumerate(zip(rows, tops, lefts, heights, widths, strict=True)):
-        shrinks = size < min(h, w)
-        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        cv2.resize(images[row, y : y + h, x : x + w], (size, size), dst=cut[i], interpolation=interpolation)
+    lengths = sides.round().astype(int).clip(1, full)
+    return np.concatenate([((full - lengths) * draws[2:]).round().astype(int), lengths]).T
+
+
+def cut_out(images, rows, boxes, size):
+    """The part `boxes[i]` of each picture `images[rows[i]]`, averaged over what shrinks: uint8 (B, size, size, 3)."""
+    cut = np.empty((len(rows), size, size, 3), np.uint8)
+    for i, (row, (y, x, h, w)) in enumerate(zip(rows, boxes, strict=True)):
+        interpolation = cv2.INTER_AREA if size < min(h, w) else cv2.INTER_LINEAR
+        cv2.resize(images[row][y : y + h, x : x + w], (size, size), dst=cut[i], interpolation=interpolation)
     return cut
 
 

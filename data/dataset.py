@@ -22,7 +22,7 @@ from common.arrays import open_array, write_array
 from common.errors import UserError
 from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json, write_text
 from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, only_read_here, read_file
-from data.index import STATE, changes_between, fingerprint, list_images
+from data.index import STATE, changes_between, fingerprint, list_images, list_unlabelled
 from data.listing import indented
 from data.preprocessing import resize_square
 
@@ -35,7 +35,7 @@ COLUMNS = ["path", "label", "width", "height", *STATE, "sha256", "only_python"]
 class ImageDataset:
     root: Path
     classes: tuple[str, ...]
-    table: pd.DataFrame  # path (relative, POSIX, sorted), label, and COLUMNS' facts of each file
+    table: pd.DataFrame  # path (relative, POSIX, sorted), label ('' where there are none), and COLUMNS' facts of each file
     fingerprint: str  # of classes, paths, labels and contents; the same on every machine
     images: np.ndarray  # memory map, uint8 (N, S, S, 3) RGB
 
@@ -57,13 +57,17 @@ class ImageDataset:
 def open_dataset(root, folder, size, classes=None, name="train", fit="stretch", max_pixels=None, verify=False):
     """The pictures below `root`, each resized to `size` x `size` pixels, with index and cache kept in `folder`.
 
-    name: `train` (data.root) or `validation` (data.val_root). fit: see `data.preprocessing.resize_square`; each has a cache of its
-    own, while the fingerprint, which is of the files, is the same. max_pixels: larger pictures are bad files (None:
-    `data.decode.MAX_PIXELS`). verify: hash every file again, whatever its size and dates say.
+    name: `train` (data.root), `validation` (data.val_root) or `unlabelled` (data.unlabelled), whose pictures have no classes. fit:
+    see `data.preprocessing.resize_square`; each has a cache of its own, while the fingerprint, which is of the files, is the same.
+    max_pixels: larger pictures are bad files (None: `data.decode.MAX_PIXELS`). verify: hash every file again, whatever its size and
+    dates say.
     Raises UserError for anything wrong with the root or the classes, and one that lists all bad files at once.
     """
     root, folder, max_pixels = Path(root), Path(folder), max_pixels or MAX_PIXELS
-    classes, table = list_images(root, classes, key="data.root" if name == "train" else "data.val_root")
+    if name == "unlabelled":
+        classes, table = (), list_unlabelled(root)
+    else:
+        classes, table = list_images(root, classes, key="data.root" if name == "train" else "data.val_root")
     index_path = folder / ("index.csv" if name == "train" else f"index_{name}.csv")
     cache_path = folder / "cache" / (f"{name}_{size}.npy" if fit == "stretch" else f"{name}_{size}_{fit}.npy")
     with _alone(index_path):
@@ -75,7 +79,8 @@ def open_dataset(root, folder, size, classes=None, name="train", fit="stretch", 
         if images is None:
             known, images = _decode_all(root, table, size, fit, max_pixels, cache_path, folder, classes)
             _check_duplicates(root, known)
-            log.info(f"{name}: {len(known)} pictures, {len(classes)} classes, cached at {size} px in {cache_path}")
+            kinds = f", {len(classes)} classes" if classes else ""
+            log.info(f"{name}: {len(known)} pictures{kinds}, cached at {size} px in {cache_path}")
         if known is not before:
             _write_index(index_path, root, known, classes)
     _tell_what_only_python_reads(root, known)
@@ -218,5 +223,6 @@ def _check_duplicates(root, table):
             f"{root}: {len(clashes)} pictures lie in more than one class:\n{lines}\nKeep each in the class it belongs to."
         )
     if groups:
-        example = " = ".join(map(repr, groups[0]["path"]))
-        log.warning(f"{root}: {len(groups)} pictures are there more than once (such as {example}); copies share a fold")
+        example, labelled = " = ".join(map(repr, groups[0]["path"])), bool(table["label"].iloc[0])
+        fold = "; copies share a fold" if labelled else ""
+        log.warning(f"{root}: {len(groups)} pictures are there more than once (such as {example}){fold}")

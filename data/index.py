@@ -47,10 +47,35 @@ def list_images(root, classes=None, key="data.root"):
     listing.refuse_unreadable(root)
     _refuse_odd_names(root, [path for path, *_ in rows])
     listing.tell_left_out(root)
-    table = pd.DataFrame(rows, columns=["path", "label", *STATE])
+    table = _sorted_table(rows)
     _refuse_empty_classes(root, classes, table, key)
-    # Sorting by bytes is the same whatever the machine's language settings.
-    return classes, table.sort_values("path", key=lambda column: column.map(os.fsencode), ignore_index=True)
+    return classes, table
+
+
+def _sorted_table(rows):
+    """By path, as bytes: the same whatever the machine's language settings."""
+    table = pd.DataFrame(rows, columns=["path", "label", *STATE])
+    return table.sort_values("path", key=lambda column: column.map(os.fsencode), ignore_index=True)
+
+
+def list_unlabelled(root):
+    """The table of `list_images` for pictures at any depth below `root`, whose folders mean nothing: all labels are ''.
+
+    Raises UserError for a missing root, one without pictures, folders that may not be read and names that cannot be written down.
+    """
+    root, listing = Path(root), Listing()
+    if not root.is_dir():
+        raise UserError(
+            f"{root}: {'is a file' if root.exists() else 'no such folder'}. data.unlabelled must be a folder of pictures."
+        )
+    listing.add_below(root)
+    listing.refuse_unreadable(root)
+    rows = [(file.relative_to(root).as_posix(), "", *_state(file)) for file in listing.files]
+    if not rows:
+        raise UserError(f"{root}: no pictures in it. With none to add, leave data.unlabelled out.")
+    _refuse_odd_names(root, [os.fspath(root), *(path for path, *_ in rows)])
+    listing.tell_left_out(root)
+    return _sorted_table(rows)
 
 
 def picture_files(folder):

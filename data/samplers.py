@@ -62,6 +62,21 @@ class BalanceClassSampler:
         return rng.permutation(np.concatenate(drawn))[self.rank :: self.num_replicas]
 
 
+class BothSamplers:
+    """The draws of two samplers, shuffled together; those of the second are numbered on from `offset`."""
+
+    def __init__(self, first, second, *, offset, seed=0):
+        self.first, self.second, self.offset, self.seed = first, second, offset, seed
+
+    def __len__(self):
+        return len(self.first) + len(self.second)
+
+    def indices(self, epoch):
+        """int64 (len(self),): this process's indices in epoch number `epoch`."""
+        drawn = np.concatenate([self.first.indices(epoch), self.offset + self.second.indices(epoch)])
+        return np.random.default_rng([self.seed, epoch]).permutation(drawn)
+
+
 def _apportion(total, weights):
     """int (n,) that sum to `total`, in proportion to `weights`: rounded down, and the largest remainders get one more."""
     shares = total * weights / weights.sum()

@@ -105,6 +105,12 @@ def read_oof(path, dataset):
     return probs / probs.sum(1, keepdims=True)
 
 
+def folds_of(path, dataset):
+    """int64 (N,): of each image, the fold whose model never saw it, as the OOF table at `path` says; UserError as `read_oof`."""
+    read_oof(path, dataset)
+    return _read_table(Path(path)).set_index("path").loc[dataset.paths, "fold"].to_numpy(np.int64)
+
+
 def _check_columns(path, table, dataset):
     found = [column.removeprefix("p_") for column in table.columns if column.startswith("p_")]
     if not {"path", "label"} <= set(table.columns) or sorted(found) != sorted(dataset.classes):

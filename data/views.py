@@ -3,37 +3,50 @@
 import torch
 import torch.nn.functional as F
 
-from data.augment import batched_pipeline
+from common.errors import UserError
+from data.augment import batched_pipeline, horizontal_flip
 from data.crops import CROPS
 
 
 class TrainView:
-    """Called with cached pictures uint8 (N, R, R, 3), as `preprocessing` squares them, and the numbers of those that are wanted.
+    """Called with cached pictures uint8 (N, R, R, 3), as `preprocessing` squares them, and the what `choose` chose.
 
     augmentation: a name from data/augment.py. backend: `batched` or `albumentations`.
-    size_at: epoch -> size in pixels of the images that come of the cut; None: the network's throughout.
+    size_at: epoch -> size in pixels of the images that come of the cut; None: the network's throughout. fixed: `FixedViews`, one of
+    which is taken of each picture in place of the augmentation's own cut and flip.
+    Raises UserError for an unknown augmentation, and for fixed views by a pipeline that cuts for itself.
     """
 
-    def __init__(self, preprocessing, augmentation, *, backend="batched", size_at=None):
-        self.preprocessing = preprocessing
+    def __init__(self, preprocessing, augmentation, *, backend="batched", size_at=None, fixed=None):
+        self.preprocessing, self.fixed = preprocessing, fixed
         self.size_at = size_at or (lambda epoch: preprocessing.image_size)
         self.pipeline, self.operations = None, ()
         if backend == "albumentations":
+            if fixed:
+                raise UserError("augmentation_backend='albumentations' cuts for itself: stored views take 'batched'.")
             from data.albumentations_pipelines import AlbumentationsPipeline  # a second to import, and seldom needed
 
             self.pipeline = AlbumentationsPipeline(augmentation, preprocessing.image_size)
         else:
             self.crop, self.operations = batched_pipeline(augmentation)
+            if fixed:
+                self.operations = tuple(operation for operation in self.operations if operation is not horizontal_flip)
 
-    def __call__(self, images, rows, epoch, rng, device):
+    def choose(self, rows, rng):
+        """Indices (B,) into what is learnt of the pictures number `rows`: these numbers, or with fixed views one view of each."""
+        return self.fixed.choose(rows, rng) if self.fixed else rows
+
+    def __call__(self, images, indices, epoch, rng, device):
         """float32 (B, 3, S, S), channels last, on `device`; all randomness comes from the NumPy generator `rng`."""
         size = self.size_at(epoch)
-        x = to_device(self._pixels(images, rows, size, rng), device)
+        x = to_device(self._pixels(images, indices, size, rng), device)
         for operation in self.operations:
             x = operation(x, rng)
         return self.preprocessing.normalise(_resized(x, size))
 
     def _pixels(self, images, rows, size, rng):
+        if self.fixed:
+            return self.fixed.cut(images, rows, size)
         if self.pipeline:
             return self.pipeline(images[rows], rng)
         # A zoom resizes anyway; the other crops keep their size, so that they show as much of a picture at any size.

@@ -7,6 +7,7 @@ from torch import fx, nn
 # Cosines times this are the logits of `arcface`. It lets softmax answer with 0.9999 of ten classes and with 0.96 of a thousand; the
 # paper's 64, for tens of thousands of faces, makes so few so certain that there is little left to learn (docs/ablation.md has 30).
 ARCFACE_SCALE = 10.0
+HIDDEN_LAYERS = 3  # modules at the start of `mlp1280` that make its hidden layer
 
 
 class SqueezeExcitation(nn.Module):

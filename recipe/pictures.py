@@ -32,17 +32,34 @@ def open_data(run, preprocessing):
     if data.draw_textiles:
         root = Path(data.root).parent
         distributed.main_first(lambda: write_textiles(root, num_train=data.draw_textiles, seed=DRAWING_SEED))
-    folder = Path(data.cache) if data.cache else run.folder.path
-    how = {"size": preprocessing.resize, "fit": preprocessing.fit, "max_pixels": data.max_pixels, "verify": data.verify}
-    dataset = distributed.main_first(lambda: open_dataset(data.root, folder, classes=data.classes, **how))
+    dataset = _open(run, preprocessing, data.root, classes=data.classes)
     if data.val_root is None:
         return dataset, None
-    validation = distributed.main_first(
-        lambda: open_dataset(data.val_root, folder, classes=dataset.classes, name="validation", **how)
-    )
-    for ours, theirs in shared_contents(dataset, validation)[:5]:
-        log.info(f"warning: the validation picture {theirs!r} is also in the training data ({ours!r}): its accuracy is flattered")
+    validation = _open(run, preprocessing, data.val_root, classes=dataset.classes, name="validation")
+    _tell_shared(dataset, validation, "training data")
     return dataset, validation
+
+
+def open_unlabelled(run, preprocessing, validation):
+    """The pictures of `data.unlabelled`, cached alike; None where there are none to learn from."""
+    if run.config.data.unlabelled is None:
+        return None
+    unlabelled = _open(run, preprocessing, run.config.data.unlabelled, name="unlabelled")
+    if validation is not None:
+        _tell_shared(unlabelled, validation, "unlabelled pictures")
+    return unlabelled
+
+
+def _open(run, preprocessing, root, **which):
+    data = run.config.data
+    folder = Path(data.cache) if data.cache else run.folder.path
+    how = {"size": preprocessing.resize, "fit": preprocessing.fit, "max_pixels": data.max_pixels, "verify": data.verify}
+    return distributed.main_first(lambda: open_dataset(root, folder, **which, **how))
+
+
+def _tell_shared(dataset, validation, where):
+    for ours, theirs in shared_contents(dataset, validation)[:5]:
+        log.info(f"warning: the validation picture {theirs!r} is also in the {where} ({ours!r}): its accuracy is flattered")
 
 
 @dataclass(frozen=True)

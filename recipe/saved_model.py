@@ -78,6 +78,16 @@ def load_model(path, device="cpu"):
     return SavedModel(model, meta["classes"], preprocessing, meta)
 
 
+def load_teacher(path, section, dataset, device="cpu"):
+    """The `SavedModel` that teaches a student of `section`; UserError if it knows other classes or sees pictures otherwise."""
+    saved, fit = load_model(path, device), section.fit
+    if saved.classes != list(dataset.classes):
+        raise UserError(f"{path}: a teacher of other classes: it knows {saved.classes}, the data {list(dataset.classes)}.")
+    if saved.preprocessing.fit != fit:
+        raise UserError(f"{path}: this teacher knows pictures with fit='{saved.preprocessing.fit}', not '{fit}'.")
+    return saved
+
+
 def check_names(classes, source):
     """UserError, which names the file `source`, unless `classes` is a list of different texts."""
     if not isinstance(classes, list) or not all(isinstance(name, str) and name for name in classes):

@@ -15,12 +15,13 @@ from data.batches import EvalBatches, TrainBatches
 from data.dataset import ImageDataset
 from data.features import FeatureBatches, open_features, write_features
 from data.mixing import build_mixing, no_mixing
-from data.samplers import BalanceClassSampler, ShuffleSampler
+from data.samplers import BalanceClassSampler, BothSamplers, ShuffleSampler
 from data.views import TrainView
 from models import check_model
 from models.heads import ARCFACE_SCALE
 from recipe.pictures import preprocessing_of
-from recipe.saved_model import checkpoint_meta, load_model
+from recipe.saved_model import checkpoint_meta, load_model, load_teacher
+from recipe.stored_views import StoredViews
 from utils import distributed
 from utils.averaging import average_checkpoints
 from utils.checkpoints import save_checkpoint, state_digest
@@ -30,11 +31,11 @@ from utils.ema import MovingAverage
 from utils.engine import Checkpoints, fit, predict
 from utils.losses import build_loss
 from utils.metrics import accuracy
-from utils.objective import plain, with_margin, with_teachers
+from utils.objective import plain, with_features, with_margin, with_teachers
 from utils.optimizers import build_optimizer
 from utils.precision import Precision
 from utils.run_folder import TrainingFolder
-from utils.schedules import SCHEDULES, constant, cosine, in_equal_shares
+from utils.schedules import SCHEDULES, constant, cosine, fading, in_equal_shares
 from utils.session import Session
 
 
@@ -48,6 +49,7 @@ class Training:
     folder: TrainingFolder
     measured_on: str  # which held-out pictures judge it, in words
     teachers: tuple[Teacher, ...] = ()  # in the loop
+    stored: StoredViews | None = None  # what it learns from instead of whole pictures' labels
 
     @property
     def seed(self):
@@ -84,16 +86,18 @@ def settings(run, section, dataset, **more):
 
     Where files came from does not count; what is in them does, and stands in `more` as a hash. A control may be asked for later.
     """
-    values = {key: value for key, value in as_plain(section).items() if key not in ("oof", "online_teachers", "control")}
+    elsewhere = ("oof", "views_by", "online_teachers", "control")
+    values = {key: value for key, value in as_plain(section).items() if key not in elsewhere}
     return {**values, "seed": run.config.seed, "fingerprint": dataset.fingerprint, "classes": list(dataset.classes), **more}
 
 
 def train_batches(training, rows, targets, *, final=False):
     """Augmented batches of the images number `rows`; `targets` (N, K) cover the whole data set.
 
-    final: for the second stage, which mixes nothing and goes on at the size that the first one ended with.
+    With stored views their own targets take the place of these, and the unlabelled pictures come in addition.
+    final: for the second stage, which mixes nothing, goes on at the size that the first one ended with, and learns no features.
     """
-    section, world = training.section, distributed.world_size()
+    section, stored, world = training.section, training.stored, distributed.world_size()
     if section.batch_size % world or section.batch_size < 2 * world:
         raise UserError(
             f"batch_size={section.batch_size} cannot be split over {world} processes evenly, two images each at least. "
@@ -103,22 +107,29 @@ def train_batches(training, rows, targets, *, final=False):
     sizes = section.train_sizes or (section.image_size,)
     view = TrainView(
         training.preprocessing, section.augmentation, backend=section.augmentation_backend,
-        size_at=in_equal_shares(sizes[-1:] if final else sizes, section.epochs),
+        size_at=in_equal_shares(sizes[-1:] if final else sizes, section.epochs), fixed=stored and stored.fixed,
     )  # fmt: skip
+    images, sampler = training.dataset.images, _sampler(training, rows, seed)
+    if stored:
+        images, rows = stored.images, np.concatenate([rows, stored.unlabelled])
+        targets = stored.targets.without_features() if final else stored.targets
     mixing = no_mixing if final else build_mixing(section.mixing, section.mixing_alpha, section.mixing_prob)
     return TrainBatches(
-        training.dataset.images, targets, _sampler(training, rows, seed), rows=rows, batch_size=section.batch_size // world,
+        images, targets, sampler, rows=rows, batch_size=section.batch_size // world,
         view=view, mixing=mixing, seed=seed, rank=distributed.rank(), device=training.device,
     )  # fmt: skip
 
 
 def _sampler(training, rows, seed):
     shard = {"seed": seed, "rank": distributed.rank(), "num_replicas": distributed.world_size()}
+    stored = training.stored
     if training.section.sampler == "balanced":
         sampler = BalanceClassSampler(training.dataset.labels[rows], mode=training.section.sampler_mode, **shard)
     else:
         sampler = ShuffleSampler(len(rows), **shard)
     _check_enough(sampler, len(rows))
+    if stored and len(stored.unlabelled):
+        sampler = BothSamplers(sampler, ShuffleSampler(len(stored.unlabelled), **shard), offset=len(rows), seed=seed)
     return sampler
 
 
@@ -228,9 +239,12 @@ def train_model(training, model, batches, evaluate):
     num_steps = section.epochs * len(batches)
     if section.bn_momentum is None:
         model.let_statistics_keep_up(num_steps)
+    minimised = objective(section, 0 if section.head_epochs else num_steps, training.teachers)
+    if training.stored and training.stored.num_features:
+        model.show_hidden(training.stored.num_features)
+        minimised = with_features(minimised, len(training.dataset.classes), fading(section.feature_weight, num_steps))
     return fit(
-        model, batches, optimizer, SCHEDULES[section.schedule](section.lr, num_steps, section.warmup_steps),
-        objective(section, 0 if section.head_epochs else num_steps, training.teachers),
+        model, batches, optimizer, SCHEDULES[section.schedule](section.lr, num_steps, section.warmup_steps), minimised,
         epochs=section.epochs, precision=training.precision(), evaluate=evaluate,
         checkpoints=Checkpoints(training.folder.last, training.meta, best=training.folder.best),
         ema=MovingAverage(model, section.ema_decay) if section.ema_decay else None,
@@ -284,15 +298,11 @@ def load_teachers(run, section, dataset):
             f"distillation='{section.distillation}' needs teachers. {error} Or name them: "
             "student.online_teachers=[runs/x/teacher/fold0/best.pth]."
         ) from error
-    return tuple(_load_teacher(path, section, dataset, run.device) for path in paths), [sha256(path) for path in paths]
+    return tuple(_teacher_in_the_loop(path, section, dataset, run.device) for path in paths), [sha256(path) for path in paths]
 
 
-def _load_teacher(path, section, dataset, device):
-    saved, ours = load_model(path, device), preprocessing_of(section)
-    if saved.classes != list(dataset.classes):
-        raise UserError(f"{path}: a teacher of other classes: it knows {saved.classes}, the data {list(dataset.classes)}.")
-    if saved.preprocessing.fit != ours.fit:
-        raise UserError(f"{path}: this teacher knows pictures with fit='{saved.preprocessing.fit}', not '{ours.fit}'.")
+def _teacher_in_the_loop(path, section, dataset, device):
+    saved, ours = load_teacher(path, section, dataset, device), preprocessing_of(section)
     return Teacher(saved.model, saved.preprocessing.image_size, partial(saved.preprocessing.renormalise, other=ours))
 
 
@@ -301,7 +311,9 @@ def check_names(run, section):
     check_model(section.backbone, section.head, section.pooling)
     build_mixing(section.mixing, section.mixing_alpha, section.mixing_prob)
     build_loss(section.loss)
-    TrainView(preprocessing_of(section), section.augmentation, backend=section.augmentation_backend)
+    TrainView(
+        preprocessing_of(section), section.augmentation, backend=section.augmentation_backend, fixed=section.stores_views or None
+    )  # fmt: skip
     BalanceClassSampler([0, 1], mode=section.sampler_mode)
     build_optimizer(section.optimizer, [(torch.nn.Linear(1, 1), 1.0)], lr=1.0)
     Precision(section.precision, run.device)

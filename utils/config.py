@@ -32,6 +32,7 @@ class DataConfig:
     root: str = "/home/data/14"  # folder of class folders
     classes: tuple[str, ...] | None = None  # fixed class order; None: the folder names, sorted
     val_root: str | None = None  # validation pictures in a folder of their own; None: a fold of `root`
+    unlabelled: str | None = None  # folder of pictures without classes, at any depth, for stored views to learn from; None: no such
     cache: str | None = None  # folder of index and pixel cache, which several runs may share; None: the run folder
     max_pixels: OneOrMore = 200_000_000  # larger pictures are refused unopened: a small file may unfold to gigabytes
     verify: bool = False  # read all pictures again at the start, whatever their sizes and times say
@@ -99,6 +100,11 @@ class TrainConfig:
         if self.resize is not None and self.resize < self.image_size:
             raise UserError(f"resize={self.resize} is smaller than image_size={self.image_size}; it is the size before the crop.")
 
+    @property
+    def stores_views(self):
+        """Is anything learnt of views that stay the same? A student may."""
+        return False
+
 
 @dataclass(frozen=True)
 class TeacherConfig(TrainConfig):
@@ -119,10 +125,18 @@ class StudentConfig(TrainConfig):
     sampler: Literal["shuffle", "balanced"] = "balanced"
     num_folds: TwoOrMore = 10
     fold: Count = 0  # the fold held out for validation when there is no data.val_root
-    # oof: the labels are blended with the teacher's OOF table; online: teachers look at every batch; both; none: labels alone
-    distillation: Literal["oof", "online", "both", "none"] = "oof"
-    oof: str | None = None  # the teacher's oof.csv; None: the one in the run folder
-    teacher_weight: Share = 0.2  # share of the teacher's OOF distribution in the labels; 0: hard labels, no teacher
+    # oof: the labels are blended with the teacher's OOF table; views: with what it says of just the part of the picture that the
+    # student sees, one of num_views; online: teachers look at every batch; both: oof and online; none: labels alone
+    distillation: Literal["oof", "views", "online", "both", "none"] = "oof"
+    oof: str | None = None  # the teacher's oof.csv, with the teacher beside it; None: the one in the run folder
+    teacher_weight: Share = 0.2  # share of the teacher's distribution in the labels; 0: hard labels, no teacher
+    num_views: OneOrMore = 16  # stored views of each picture
+    # Who labels the views. folds: the fold's model that never saw the picture; mean: all folds' models together; or the path of a
+    # checkpoint, such as runs/x/student/best.pth.
+    views_by: str = "folds"
+    # Weight, beside the loss, of the distance between the hidden layer of the head `mlp1280` and the features that the teacher's
+    # backbone, as it was loaded, makes of the stored view; it falls to 0 in the last third. 0: no such target.
+    feature_weight: NotNegative = 0.0
     # Checkpoints of the teachers in the loop, such as runs/x/teacher/fold0/best.pth; (): those of all folds in the run folder.
     online_teachers: tuple[str, ...] = ()
     online_weight: Share = 0.5  # share of the distance from them in the loss; 1: the labels do not matter
@@ -137,6 +151,12 @@ class StudentConfig(TrainConfig):
         super().__post_init__()
         if self.fold >= self.num_folds:
             raise UserError(f"fold={self.fold}: the folds are 0 to {self.num_folds - 1} (student.num_folds).")
+        if self.feature_weight and self.head != "mlp1280":
+            raise UserError(f"feature_weight={self.feature_weight:g}: only the head 'mlp1280' learns features, not '{self.head}'.")
+
+    @property
+    def stores_views(self):
+        return self.distillation == "views" or self.feature_weight > 0
 
 
 @dataclass(frozen=True)
@@ -162,6 +182,8 @@ class RunConfig:
     def __post_init__(self):
         if Path(self.name).is_absolute() or ".." in Path(self.name).parts or Path(self.name) == Path():
             raise UserError(f"name={self.name!r}: must be the name of a folder below work_dir ({self.work_dir}), such as demo.")
+        if self.data.unlabelled is not None and self.student.distillation != "views":
+            raise UserError("data.unlabelled: such pictures teach through stored views alone. Set student.distillation=views.")
 
     @property
     def folder(self):

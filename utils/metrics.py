@@ -15,6 +15,17 @@ def accuracy(probs, labels):
     return float((np.argmax(probs, axis=1) == labels).mean())
 
 
+def agreement(probs, others):
+    """Share of rows with the same most probable class in both (N, K), 0..1."""
+    return accuracy(probs, np.argmax(others, axis=1))
+
+
+def kl_divergence(probs, others):
+    """KL(probs || others) in nats, both (N, K), the mean over the rows; what is less probable than 1e-7 counts as that."""
+    logs = [np.log(np.clip(values.astype(np.float64), 1e-7, 1)) for values in (probs, others)]
+    return float((probs * (logs[0] - logs[1])).sum(1).mean())
+
+
 def confusion_matrix(probs, labels, num_classes):
     """int64 (K, K): how often each true class (row) was taken for each class (column)."""
     pairs = np.asarray(labels) * num_classes + np.argmax(probs, axis=1)

@@ -132,6 +132,17 @@ class RunFolder:
             )
         return [fold.best for fold in folds]
 
+    def of_teacher(self, oof=None):
+        """The run folder that the teacher's table `oof` lies in; None: this one."""
+        return RunFolder(Path(oof).parent) if oof else self
+
+    def validation_tables(self):
+        """What the model of each fold said of the validation pictures; empty where not all folds are trained."""
+        try:
+            return [TrainingFolder(path.parent).validation for path in self.teachers()]
+        except UserError:
+            return []
+
     @property
     def folds(self):
         return self.path / "folds.csv"
@@ -140,6 +151,16 @@ class RunFolder:
     def oof(self):
         """The teacher's OOF table, which the student learns from."""
         return self.path / "oof.csv"
+
+    @property
+    def views(self):
+        """A teacher's logits for fixed views of the pictures."""
+        return self.path / "views.npy"
+
+    @property
+    def view_features(self):
+        """Pooled features of the same views."""
+        return self.path / "view_features.npy"
 
     @property
     def results_path(self):

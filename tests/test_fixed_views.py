@@ -1,0 +1,115 @@
+"""Fixed views of pictures: the same part at any size, and the targets that belong to it."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import preprocessing
+
+from common.errors import UserError
+from data.augment import hue_saturation_value
+from data.batches import TrainBatches
+from data.fixed_views import FixedViews
+from data.mixing import CutMix, no_mixing
+from data.preprocessing import resize_square
+from data.samplers import BothSamplers, ShuffleSampler
+from data.targets import one_hot
+from data.view_targets import ViewTargets, softmax
+from data.views import TrainView
+
+PATHS = ("denim/1.jpg", "denim/2.jpg", "裙/a b.jpg")
+
+
+def squares(size):
+    """Three smooth pictures, uint8 (3, size, size, 3), of which each place has a colour of its own."""
+    y, x = np.mgrid[0:240, 0:240]
+    pictures = [np.stack([x, y, np.full_like(x, 80 * k)], 2).astype(np.uint8) for k in range(3)]
+    return np.stack([resize_square(picture, size, "stretch") for picture in pictures])
+
+
+def test_a_view_follows_from_seed_path_and_number_alone():
+    views = FixedViews(PATHS, 4, seed=7)
+    pixels = views.cut(squares(64), np.arange(len(views)), 16)
+    assert len(np.unique(pixels.reshape(12, -1), axis=0)) == 12
+    other = FixedViews(PATHS[::-1], 9, seed=7)  # in another order, and more of them
+    again = other.cut(squares(64)[::-1], [2 * 9 + 1, 0 * 9 + 3], 16)
+    assert np.array_equal(again, pixels[[0 * 4 + 1, 2 * 4 + 3]])
+    assert not np.array_equal(FixedViews(PATHS, 4, seed=8).cut(squares(64), [1], 16), pixels[[1]])
+
+
+def test_views_are_parts_as_a_random_zoom_shows_them_half_of_them_mirrored():
+    views = FixedViews(PATHS, 300, seed=0)
+    pixels = views.cut(squares(240), np.arange(300), 40).astype(float)
+    rise_x, rise_y = (pixels[:, 20, 39, 0] - pixels[:, 20, 0, 0]) / 39 * 40, (pixels[:, 39, 20, 1] - pixels[:, 0, 20, 1]) / 39 * 40
+    area = np.abs(rise_x) * rise_y / 240**2
+    assert 0.28 < area.min() < 0.33
+    assert 0.97 < area.max() < 1.03
+    assert 0.4 < np.mean(rise_x < 0) < 0.6
+    assert (rise_y > 0).all()
+
+
+def test_teacher_and_student_see_the_same_part_at_their_own_size():
+    views = FixedViews(PATHS, 20, seed=3)
+    small = views.cut(squares(36), np.arange(60), 24).astype(float)
+    large = views.cut(squares(200), np.arange(60), 24).astype(float)
+    assert np.abs(small - large).max() < 12  # of 240: the rounding to whole pixels of 36
+
+
+def batches(targets, views, mixing=no_mixing, augmentation="student_zoom", **kwargs):
+    view = TrainView(preprocessing(16, 20), augmentation, fixed=views, **kwargs)
+    return TrainBatches(squares(20), targets, ShuffleSampler(3), rows=np.arange(3), batch_size=3, view=view, mixing=mixing, seed=1)
+
+
+def test_a_batch_has_of_each_row_one_view_and_the_target_of_just_that_one():
+    views = FixedViews(PATHS, 5, seed=0)
+    logits = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float16)
+    features = np.arange(15, dtype=np.float16).reshape(3, 5, 1)
+    targets = ViewTargets(one_hot(np.array([0, 1, 0]), 2), 5, logits=logits, weight=0.5, features=features)
+    loop, seen = batches(targets, views), set()
+    for epoch in range(8):
+        ((images, batch),) = loop.epoch(epoch)
+        indices = batch[:, 2].numpy().astype(int)
+        assert sorted(indices // 5) == [0, 1, 2]
+        seen |= set(indices)
+        expected = torch.from_numpy(views.cut(squares(20), indices, 16)).permute(0, 3, 1, 2)
+        torch.testing.assert_close(images, expected / 255 - 0.5, atol=1e-6, rtol=0)
+        probs = (one_hot(np.array([0, 1, 0]), 2)[indices // 5] + softmax(logits.reshape(15, 2)[indices])) / 2
+        np.testing.assert_allclose(batch[:, :2].numpy(), probs, atol=1e-6)
+    assert len(seen) > 8
+    ((images, again),) = loop.epoch(0)
+    assert torch.equal(again, next(batches(targets, views).epoch(0))[1])  # drawn from seed and epoch alone
+
+
+def test_stored_targets_mix_by_the_same_area_as_the_pixels():
+    targets = ViewTargets(one_hot(np.array([0, 1, 0]), 2), 5, features=np.ones((3, 5, 4), np.float16) * np.arange(3)[:, None, None])
+    ((_, plain),) = batches(targets, FixedViews(PATHS, 5, seed=0)).epoch(0)
+    ((_, mixed),) = batches(targets, FixedViews(PATHS, 5, seed=0), mixing=CutMix(prob=1.0)).epoch(0)
+    assert not torch.equal(plain, mixed)
+    torch.testing.assert_close(mixed[:, :2].sum(1), torch.ones(3))
+    assert 0 <= mixed[:, 2].min() <= mixed[:, 2].max() <= 2
+    torch.testing.assert_close(mixed[:, 2:].std(1), torch.zeros(3))  # all columns by one share
+
+
+def test_colour_goes_on_and_the_pipeline_neither_cuts_nor_mirrors_again():
+    assert TrainView(preprocessing(16, 20), "student_zoom_color", fixed=FixedViews(PATHS, 2, 0)).operations == (
+        hue_saturation_value,
+    )
+    with pytest.raises(UserError, match="cuts for itself"):
+        TrainView(preprocessing(16, 20), "student", backend="albumentations", fixed=FixedViews(PATHS, 2, 0))
+
+
+def test_labels_alone_and_unlabelled_pictures_without_a_label():
+    hard = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
+    assert np.array_equal(ViewTargets(hard, 2)[[0, 3]], hard[[0, 1]])
+    logits = np.zeros((3, 2, 2), np.float16)
+    targets = ViewTargets(hard, 2, logits=logits, weight=np.array([0.2, 0.2, 1.0]), features=np.zeros((3, 2, 3), np.float16))
+    np.testing.assert_allclose(targets.without_features()[[0, 2, 5]], [[0.9, 0.1], [0.1, 0.9], [0.5, 0.5]], atol=1e-6)
+    assert targets[[0]].shape == (1, 5)
+
+
+def test_two_samplers_come_shuffled_together():
+    both = BothSamplers(ShuffleSampler(10), ShuffleSampler(30), offset=100)
+    drawn = both.indices(0)
+    assert len(both) == len(drawn) == 40
+    assert sorted(drawn) == [*range(10), *range(100, 130)]
+    assert any(drawn[:10] >= 100)
+    assert not np.array_equal(drawn, both.indices(1))

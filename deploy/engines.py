@@ -1,6 +1,5 @@
 """What runs a network on the CPU: PyTorch, ONNX Runtime, OpenVINO. Each runner takes a batch and returns logits float32 (N, K)."""
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import onnxruntime
 import openvino as ov
 import torch
 
-from deploy.onnx_file import INPUT, export_onnx
+from deploy.onnx_file import INPUT
 from deploy.openvino_ir import F32
 
 
@@ -56,11 +55,7 @@ class OpenVinoQueue:
 
     def __init__(self, network, example, num_threads):
         """example: float32 (B, 3, S, S), B from 2; batches may be as large, or smaller. num_threads: CPU threads for all of it."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "network.onnx")
-            export_onnx(network, torch.from_numpy(example), path)
-            model = ov.convert_model(str(path))
-        model.reshape(example.shape)
+        model = ov.convert_model(torch.export.export(network.eval(), (torch.from_numpy(example),)))
         options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": num_threads, **F32}
         self.queue = ov.AsyncInferQueue(ov.Core().compile_model(model, "CPU", options))
         self.shape, self.answers = example.shape, {}

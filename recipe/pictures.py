@@ -28,20 +28,28 @@ def preprocessing_of(section):
 
 def open_data(run, preprocessing):
     """The pictures of `data.root` and, or None, of `data.val_root`, cached as `preprocessing` squares them."""
-    data = run.config.data
-    if data.draw_textiles:
-        root = Path(data.root).parent
-        distributed.main_first(lambda: write_textiles(root, num_train=data.draw_textiles, seed=DRAWING_SEED))
-    dataset = _open(run, preprocessing, data.root, classes=data.classes)
-    if data.val_root is None:
+    dataset, root = open_training(run, preprocessing), run.config.data.val_root
+    if root is None:
         return dataset, None
-    validation = _open(run, preprocessing, data.val_root, classes=dataset.classes, name="validation")
+    validation = _open(run, preprocessing, root, classes=dataset.classes, name="validation")
     _tell_shared(dataset, validation, "training data")
     return dataset, validation
 
 
-def open_unlabelled(run, preprocessing, validation):
-    """The pictures of `data.unlabelled`, cached alike; None where there are none to learn from."""
+def open_training(run, preprocessing):
+    """Those of `data.root` alone."""
+    data = run.config.data
+    if data.draw_textiles:
+        root = Path(data.root).parent
+        distributed.main_first(lambda: write_textiles(root, num_train=data.draw_textiles, seed=DRAWING_SEED))
+    return _open(run, preprocessing, data.root, classes=data.classes)
+
+
+def open_unlabelled(run, preprocessing, validation=None):
+    """The pictures of `data.unlabelled`, cached alike; None where there are none to learn from.
+
+    Those that are among the `validation` pictures too are told.
+    """
     if run.config.data.unlabelled is None:
         return None
     unlabelled = _open(run, preprocessing, run.config.data.unlabelled, name="unlabelled")

@@ -1,11 +1,12 @@
 """What is stored of fixed views of the pictures: a teacher's logits in views.npy, pooled features in view_features.npy.
 
-Both lie in the run folder, float16 (N, V, columns), and are made once, part after part, by all processes together. Their records
-say of which pictures, views and networks they are; for others they are made again.
+Both lie beside the teacher's oof.csv, float16 (N, V, columns), and are made once, part after part, by all processes together. Their
+records say of which pictures, views and networks they are; for others they are made again.
 """
 
 import hashlib
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,20 +16,21 @@ from torch import nn
 from tqdm import tqdm
 
 from common.arrays import ArrayInParts, open_array
-from common.files import sha256
+from common.files import exclusive, sha256
 from data.dataset import ImageDataset
 from data.fixed_views import FixedViews
 from data.targets import folds_of
 from data.view_targets import ViewTargets
 from data.views import to_device
 from deploy.engines import OpenVinoQueue
-from recipe.pictures import open_data, open_unlabelled, preprocessing_of
+from recipe.pictures import open_training, open_unlabelled, preprocessing_of
 from recipe.saved_model import load_teacher, new_model
 from utils import distributed
 from utils.checkpoints import state_digest
 from utils.precision import Precision
 from utils.runlog import log
 
+SEED = 42  # of the views, whatever the run's: they are data, and students of several seeds share them
 PART = 256  # pictures whose views are kept together: what a killed run loses of one network's work at most
 BATCH = 16  # views that a network looks at together
 TOLERANCE = 1e-3  # of the largest output, between OpenVINO's answers and PyTorch's: what float16 keeps
@@ -64,6 +66,7 @@ class Pictures:
 
     @property
     def shape(self):
+        """(N, R, R, 3), as of the images."""
         return (len(self), *self.parts[0].images.shape[1:])
 
     @property
@@ -76,24 +79,17 @@ class Pictures:
         return " ".join(part.fingerprint for part in self.parts)
 
 
-def open_pictures(run, preprocessing):
-    """`Pictures` to learn from, cached as `preprocessing` squares them."""
-    dataset, validation = open_data(run, preprocessing)
-    unlabelled = open_unlabelled(run, preprocessing, validation)
-    return Pictures((dataset,) if unlabelled is None else (dataset, unlabelled))
-
-
-def open_stored_views(run, hard):
-    """The `StoredViews` that the student's section asks for, None where it asks for none; hard: (N, K), the labels.
+def open_stored_views(run, dataset, validation, hard):
+    """The `StoredViews` that the student's section asks for, None where it asks for none; hard: (N, K), the labels of `dataset`.
 
     What is missing is made, which takes some minutes. Raises UserError where there is no teacher, or one of other pictures.
     """
     section = run.config.student
     if not section.stores_views:
         return None
-    pictures = open_pictures(run, preprocessing_of(section))
-    num_labelled = len(pictures.parts[0])
-    fixed = FixedViews(pictures.paths, section.num_views, run.config.seed)
+    unlabelled, num_labelled = open_unlabelled(run, preprocessing_of(section), validation), len(dataset)
+    pictures = Pictures((dataset,) if unlabelled is None else (dataset, unlabelled))
+    fixed = FixedViews(pictures.paths, section.num_views, SEED)
     features = _stored_features(run, fixed, pictures) if section.feature_weight else None
     logits, mark = _stored_logits(run, fixed, pictures, features) if section.distillation == "views" else (None, "")
     weight = np.full(len(pictures), section.teacher_weight, np.float32)
@@ -156,7 +152,7 @@ def labellers(run, dataset, num_pictures):
     if section.views_by not in ("folds", "mean"):
         saved = load_teacher(section.views_by, section, dataset, run.device)
         return [Asked((saved.model,), everything)], saved.preprocessing, f"checkpoint {sha256(section.views_by)}"
-    teacher = run.folder.of_teacher(section.oof)
+    teacher = _beside_teacher(run)
     paths = teacher.teachers()
     saved = [load_teacher(path, section, dataset, run.device) for path in paths]
     models, preprocessing = tuple(one.model for one in saved), saved[0].preprocessing
@@ -170,9 +166,14 @@ def labellers(run, dataset, num_pictures):
     return asked, preprocessing, who
 
 
+def _beside_teacher(run):
+    """The run folder of the teacher, where students that learn from the same views find them."""
+    return run.folder.of_teacher(run.config.student.oof)
+
+
 def _stored_logits(run, fixed, pictures, features):
     """(array (N, V, K), its mark); features: the `StoredFeatures` of the same views, None where there are none."""
-    dataset = pictures.parts[0]
+    dataset, path = pictures.parts[0], _beside_teacher(run).views
     asked, preprocessing, who = labellers(run, dataset, len(pictures))
     mark = f"{pictures.fingerprint}, {fixed.describe()}, {preprocessing}, {who}"
     backbones = {state_digest(model.backbone.state_dict()) for part in asked for model in part.models}
@@ -182,7 +183,7 @@ def _stored_logits(run, fixed, pictures, features):
     else:
         questions = [(MeanOf(part.models), part.rows) for part in asked]
         prepare = partial(_OfPixels, run, fixed, preprocessing)
-    return _filled(run.folder.views, len(dataset.classes), fixed, mark, questions, prepare), mark
+    return _filled(path, len(dataset.classes), fixed, mark, questions, prepare), mark
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ def _stored_features(run, fixed, pictures):
     mark = f"{pictures.fingerprint}, {fixed.describe()}, {preprocessing}, {section.pooling}, backbone {backbone}"
     questions = [(Features(model), np.arange(len(pictures)))]
     prepare = partial(_OfPixels, run, fixed, preprocessing)
-    array = _filled(run.folder.view_features, model.num_features, fixed, mark, questions, prepare)
+    array = _filled(_beside_teacher(run).view_features, model.num_features, fixed, mark, questions, prepare)
     return StoredFeatures(array, mark, backbone)
 
 
@@ -211,26 +212,33 @@ def _filled(path, columns, fixed, mark, questions, prepare):
     """The array float16 (N, V, columns) at `path`, made if need be, by all processes; mark: text that says what it is of.
 
     questions: [(module, numbers of the pictures that it is asked about)]. prepare() gives what answers them, on every process:
-    `answer(module, rows)` is float (rows x V, columns).
+    `answer(module, rows)` is float (rows x V, columns). Other runs that want the same wait for it.
     """
     array = open_array(path, mark)
     if not distributed.said_by_main(array is not None):
-        answer = prepare()
-        chunks = [(module, rows[i : i + PART]) for module, rows in questions for i in range(0, len(rows), PART)]
-        shape = (len(fixed.paths), fixed.count, columns)
-        store = ArrayInParts(path, np.float16, shape, [rows for _, rows in chunks], mark)
-        missing = distributed.said_by_main(store.missing())[distributed.rank() :: distributed.world_size()]
-        start, views = time.perf_counter(), sum(len(chunks[number][1]) for number in missing) * fixed.count
-        with tqdm(total=views, desc=path.name, leave=False, disable=None if distributed.is_main() else True) as bar:
-            for number in missing:
-                module, rows = chunks[number]
-                store.write(number, answer(module, rows).reshape(len(rows), *shape[1:]))
-                bar.update(len(rows) * fixed.count)
-        distributed.barrier()
-        distributed.on_main(store.join)
-        if distributed.is_main():
-            log.info(f"{path}: {len(fixed)} views, {views} of them looked at now, in {time.perf_counter() - start:.0f} s")
+        with exclusive(path) if distributed.is_main() else nullcontext():
+            if not distributed.said_by_main(open_array(path, mark) is not None):
+                _make(path, columns, fixed, mark, questions, prepare())
+        array = None
     return open_array(path, mark) if array is None else array
+
+
+def _make(path, columns, fixed, mark, questions, answer):
+    chunks = [(module, rows[i : i + PART]) for module, rows in questions for i in range(0, len(rows), PART)]
+    shape = (len(fixed.paths), fixed.count, columns)
+    store = ArrayInParts(path, np.float16, shape, [rows for _, rows in chunks], mark)
+    missing = distributed.said_by_main(store.missing())
+    start, views = time.perf_counter(), sum(len(chunks[number][1]) for number in missing) * fixed.count
+    mine, on_bar = missing[distributed.rank() :: distributed.world_size()], None if distributed.is_main() else True
+    with tqdm(total=views // distributed.world_size(), desc=path.name, leave=False, disable=on_bar) as bar:
+        for number in mine:
+            module, rows = chunks[number]
+            store.write(number, answer(module, rows).reshape(len(rows), *shape[1:]))
+            bar.update(len(rows) * fixed.count)
+    distributed.barrier()
+    distributed.on_main(store.join)
+    if distributed.is_main():
+        log.info(f"{path}: {len(fixed)} views, {views} of them looked at now, in {time.perf_counter() - start:.0f} s")
 
 
 class _OfFeatures:
@@ -250,7 +258,8 @@ class _OfPixels:
 
     def __init__(self, run, fixed, preprocessing):
         self.fixed, self.preprocessing, self.device = fixed, preprocessing, run.device
-        self.squares = open_pictures(run, preprocessing)
+        parts = (open_training(run, preprocessing), open_unlabelled(run, preprocessing))
+        self.squares = Pictures(tuple(part for part in parts if part is not None))
         self.network = self.queue = None
 
     def __call__(self, network, rows):

@@ -135,13 +135,13 @@ class Workplace:
         """(the trial's config with its teachers' files named, their OOF accuracy or None); trains them if there are none."""
         config = self.config(trial)
         student = config.student
-        needs_oof = student.teacher_weight and not student.oof and student.distillation in ("oof", "both")
-        needs_models = not student.online_teachers and student.distillation in ("online", "both")
-        if not (needs_oof or needs_models):
+        needs_oof = student.teacher_weight and not student.oof and student.distillation in ("oof", "views", "both")
+        in_the_loop = not student.online_teachers and student.distillation in ("online", "both")
+        if not (needs_oof or in_the_loop):
             return config, None
-        folder = self.teacher(trial, with_models=needs_models)
+        folder = self.teacher(trial, with_models=in_the_loop or student.distillation == "views")
         links = {"oof": str(folder.oof)} if needs_oof else {}
-        if needs_models:
+        if in_the_loop:
             links["online_teachers"] = tuple(str(folder.fold(k).best) for k in range(config.teacher.num_folds))
         return _changed(config, "student", **links), folder.results()["teacher"]["oof_accuracy"]
 
@@ -235,8 +235,9 @@ def _is_ready_teacher(folder, config, with_models):
 def _what_it_learns(config, stage):
     """What decides what a stage ("teacher", "student") learns: not its name and place, nor how the machine is made to work."""
     root, val_root, *more = _pictures(config)
-    judges = [val_root] if stage == "student" else []  # of the best epoch; a teacher's is chosen by its own fold
-    return getattr(config, stage), config.seed, root, *more, *judges
+    # What judges the best epoch; a teacher's is chosen by its own fold.
+    students = [val_root, config.data.unlabelled and expanded(config.data.unlabelled).absolute()] if stage == "student" else []
+    return getattr(config, stage), config.seed, root, *more, *students
 
 
 def _pictures(config):

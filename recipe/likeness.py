@@ -24,7 +24,7 @@ def teacher_of(run, held_out):
     if section.distillation == "views" and section.views_by not in ("folds", "mean"):
         checkpoints = (section.views_by,)
     if checkpoints:
-        return np.mean([_asked(run, path, held_out) for path in checkpoints], axis=0)
+        return np.mean([answers_of(path, run, held_out) for path in checkpoints], axis=0)
     folder = run.folder.of_teacher(section.oof)
     if held_out.in_training_set:
         return read_oof(section.oof or folder.oof, held_out.dataset)[held_out.rows]
@@ -34,7 +34,8 @@ def teacher_of(run, held_out):
     return np.mean([read_oof(path, held_out.dataset) for path in tables], axis=0)
 
 
-def _asked(run, path, held_out):
+def answers_of(path, run, held_out):
+    """Probabilities (M, K) of the checkpoint `path` for the held-out pictures, by all processes together."""
     saved = load_teacher(path, run.config.student, held_out.dataset, run.device)
     dataset, validation = open_data(run, saved.preprocessing)
     images = (dataset if held_out.in_training_set else validation).images

@@ -58,9 +58,13 @@ def open_unlabelled(run, preprocessing, validation=None):
     return unlabelled
 
 
+def cache_folder(run):
+    """Where what is made of the pictures alone is kept, for all runs that share `data.cache`."""
+    return (Path(run.config.data.cache) if run.config.data.cache else run.folder.path) / "cache"
+
+
 def _open(run, preprocessing, root, **which):
-    data = run.config.data
-    folder = Path(data.cache) if data.cache else run.folder.path
+    data, folder = run.config.data, cache_folder(run).parent
     how = {"size": preprocessing.resize, "fit": preprocessing.fit, "max_pixels": data.max_pixels, "verify": data.verify}
     return distributed.main_first(lambda: open_dataset(root, folder, **which, **how))
 

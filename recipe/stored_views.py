@@ -1,10 +1,11 @@
-"""What is stored of fixed views of the pictures: a teacher's logits in views.npy, pooled features in view_features.npy.
+"""What is stored of fixed views of the pictures: a teacher's logits, beside its oof.csv, and pooled features, beside the pixels.
 
-Both lie beside the teacher's oof.csv, float16 (N, V, columns), and are made once, part after part, by all processes together. Their
-records say of which pictures, views and networks they are; for others they are made again.
+Both are float16 (N, V, columns), made once, part after part, by all processes together. Their records say of which pictures, views
+and networks they are; for others they are made again.
 """
 
 import hashlib
+import re
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from data.targets import folds_of
 from data.view_targets import ViewTargets
 from data.views import to_device
 from deploy.engines import OpenVinoQueue
-from recipe.pictures import open_training, open_unlabelled, preprocessing_of
+from recipe.pictures import cache_folder, open_training, open_unlabelled, preprocessing_of
 from recipe.saved_model import load_teacher, new_model
 from utils import distributed
 from utils.checkpoints import state_digest
@@ -201,7 +202,8 @@ def _stored_features(run, fixed, pictures):
     mark = f"{pictures.fingerprint}, {fixed.describe()}, {preprocessing}, {section.pooling}, backbone {backbone}"
     questions = [(Features(model), np.arange(len(pictures)))]
     prepare = partial(_OfPixels, run, fixed, preprocessing)
-    array = _filled(_beside_teacher(run).view_features, model.num_features, fixed, mark, questions, prepare)
+    path = cache_folder(run) / f"views_{re.sub(r'[^-.0-9A-Z_a-z]', '-', section.backbone)}_{section.image_size}.npy"
+    array = _filled(path, model.num_features, fixed, mark, questions, prepare)
     return StoredFeatures(array, mark, backbone)
 
 

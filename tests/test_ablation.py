@@ -346,3 +346,10 @@ def test_study_in_a_config_trains_real_students_and_leaves_the_run_alone(tmp_pat
     reached = RunFolder(place.path / "ablation" / "trials" / f"student.mixing=cutmix_seed={seed}").results()["student"]
     assert reached["best_accuracy"] == accuracy
     assert [path.parents[2].name for path in (place.path / "ablation").rglob("train_36.npy")] == ["pixels"]  # where all share them
+
+
+def test_students_of_stored_views_share_their_teacher_and_what_it_says(config, calls, tmp_path):
+    arguments = ["--axis", "student.num_views=2,3", "--seeds", "2", "--output", str(tmp_path)]
+    ablate.main([str(config), *arguments, "--cfg-options", "student.teacher_weight=0.2", "student.distillation=views"])
+    assert [script for script, _ in calls] == ["e4.py", *["m11.py"] * 4]
+    assert {made.student.oof for _, made in calls[1:]} == {str(tmp_path / "teachers" / "base" / "oof.csv")}

@@ -120,3 +120,31 @@ def test_missing_program_is_one_message(deployed, monkeypatch, tmp_path):
     for script in ("deploy.py", "agreement.py"):
         with pytest.raises(SystemExit, match=r"classify: not there\. Run: make cpp"):
             run(monkeypatch, script, deployed.path, "--classify", tmp_path / "classify")
+
+
+NOISY = """
+_base_ = "config.py"
+name = "noisy"
+student = dict(epochs=1, final_epochs=0, num_views=2)
+study = dict(axes=["student.distillation=none | student.distillation=views student.teacher_weight=0.5"], seeds=1)
+"""
+
+
+def test_noise_compares_students_of_moved_labels(monkeypatch, capsys, workplace, tmp_path):
+    (workplace / "noisy.py").write_text(NOISY)
+    arguments = [workplace / "noisy.py", "--shares", "0.25", "--output", tmp_path]
+    run(monkeypatch, "noise.py", *arguments)
+    capsys.readouterr()
+    run(monkeypatch, "noise.py", *arguments, "--report")
+    first, views = rows(capsys.readouterr().out.split("ablation/table.md")[-1])
+    assert first[:2] == ["25%", "student.distillation=none"]
+    assert first[4:7] == ["+0.0", "0, 0", "1"]
+    assert views[1] == "student.distillation=views student.teacher_weight=0.5"
+    moved = pd.read_csv(tmp_path / "25_percent" / "moved.csv")
+    assert len(moved) == 21
+    assert (moved["label"] != moved["given"]).all()
+    assert f"of {len(moved)}, " in first[7]
+    names = {path.relative_to(tmp_path / "25_percent" / "pictures").as_posix() for path in (tmp_path / "25_percent").rglob("*.jpg")}
+    assert len(names) == 84
+    assert set(moved["path"]) <= names
+    assert all(path.split("/")[1].startswith(f"{label}__") for path, label in zip(moved["path"], moved["label"], strict=True))

@@ -10,7 +10,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
 from utils.figures import families_for
-from utils.metrics import confusion_figure, confusion_matrix, draw_confusion_matrix
+from utils.metrics import agreement, confusion_figure, confusion_matrix, draw_confusion_matrix, kl_divergence, mcnemar
 
 
 def texts(figure):
@@ -90,3 +90,19 @@ def test_characters_that_no_font_has_are_told_once(machine_fonts, said, tmp_path
     assert said.text.count("\n") == 1
     assert "(袖), they are drawn as boxes" in said.text
     assert not recwarn.list
+
+
+def test_likeness_of_two_tables():
+    a, b = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]]), np.array([[0.6, 0.4], [0.5, 0.5], [0.8, 0.2]])
+    assert agreement(a, b) == pytest.approx(2 / 3)
+    expected = (0.9 * np.log(0.9 / 0.6) + 0.1 * np.log(0.1 / 0.4) + 0.2 * np.log(0.2 / 0.8) + 0.8 * np.log(0.8 / 0.2)) / 3
+    assert kl_divergence(a, b) == pytest.approx(expected)
+    assert kl_divergence(a, a) == 0
+    assert np.isfinite(kl_divergence(np.eye(2), np.eye(2)[::-1]))
+
+
+def test_the_odds_of_two_classifiers_being_equals():
+    right = np.array([True] * 12 + [False] * 3)
+    other = np.array([True] * 2 + [False] * 10 + [True] * 2 + [False])
+    assert mcnemar(right, other) == (10, 2, pytest.approx(0.03857421875))  # 2 (C(12, 0) + C(12, 1) + C(12, 2)) / 2^12
+    assert mcnemar(right, right) == (0, 0, 1.0)

@@ -170,7 +170,10 @@ def test_an_array_in_parts_appears_whole_whenever_its_writer_is_killed(tmp_path)
 
 def test_two_processes_share_them_out(run, teacher, trained, call, by_torch):
     alone = opened(run("student.feature_weight=1")).targets
-    expected = {teacher.views: np.array(alone.logits), teacher.view_features: np.array(alone.features)}
+    expected = {
+        teacher.views: np.array(alone.logits),
+        trained / "cache" / "views_efficientnet_lite0_40.npy": np.array(alone.features),
+    }
     for path in expected:
         path.unlink()
     common = ["name=together", f"student.oof={teacher.oof}", f"data.cache={trained}", *LITE]

@@ -26,6 +26,18 @@ def kl_divergence(probs, others):
     return float((probs * (logs[0] - logs[1])).sum(1).mean())
 
 
+def mcnemar(right, others_right):
+    """(n, m, p): how many pictures only the first got right, only the second, and how likely such odds are of equals (two-sided).
+
+    bool (N,) each, of the same pictures; over several seeds one after another. McNemar 1947, exact.
+    """
+    from scipy.stats import binomtest  # half a second to import
+
+    right, others_right = np.asarray(right, bool), np.asarray(others_right, bool)
+    only, only_other = int((right & ~others_right).sum()), int((others_right & ~right).sum())
+    return only, only_other, float(binomtest(only, only + only_other).pvalue) if only + only_other else 1.0
+
+
 def confusion_matrix(probs, labels, num_classes):
     """int64 (K, K): how often each true class (row) was taken for each class (column)."""
     pairs = np.asarray(labels) * num_classes + np.argmax(probs, axis=1)

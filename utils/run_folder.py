@@ -158,11 +158,6 @@ class RunFolder:
         return self.path / "views.npy"
 
     @property
-    def view_features(self):
-        """Pooled features of the same views."""
-        return self.path / "view_features.npy"
-
-    @property
     def results_path(self):
         return self.path / "results.json"
 

@@ -1,0 +1,154 @@
+"""What do soft labels bring where labels are wrong? Moves some of the training labels, and none of the validation pictures'.
+
+    python benchmarks/noise.py configs/studies/noise.py
+    python benchmarks/noise.py configs/studies/noise.py --shares 0.2 --shard 0/2 --cfg-options num_threads=1
+    python benchmarks/noise.py CONFIG --report
+
+For each share it links the pictures into folders as they are now labelled, runs the config's study on them with ablate.py, which
+trains the teacher on the same wrong labels, and compares every kind of student with the first one on the same pictures and seeds.
+Interrupted? The same command goes on.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import pandas as pd
+import torch
+
+import ablate
+from common.errors import UserError
+from common.files import sha256, staged_folder, write_csv
+from data.index import list_images
+from data.targets import read_oof
+from recipe.ablation import Workplace, parse_axis, plan
+from recipe.likeness import answers_of
+from recipe.pictures import open_data, preprocessing_of, student_split
+from utils import session
+from utils.config import load_config
+from utils.metrics import mcnemar
+from utils.run_folder import RunFolder
+from utils.runlog import format_table
+
+SEED = 42  # of the moved labels, whatever the trainings' seeds
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config file with a study; its first choice is what the others are compared with")
+    parser.add_argument("--shares", type=_share, nargs="+", default=[0.1, 0.2, 0.4], help="of labels that are moved")
+    parser.add_argument("--seeds", type=int, help="how many students of each kind (default: the study's)")
+    parser.add_argument("--shard", metavar="I/N", help="train every N-th student, as ablate.py")
+    parser.add_argument("--report", action="store_true", help="train nothing, tabulate what is there")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/<name>/noise")
+    parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes for all")
+    args = parser.parse_args(argv)
+    config = load_config(args.config, args.cfg_options)
+    if config.data.val_root is None:
+        raise UserError("data.val_root: a folder of validation pictures is needed, whose labels stay right.")
+    output, seeds, rows = args.output or config.folder / "noise", args.seeds or config.study.seeds, []
+    axes = [parse_axis(text) for text in config.study.axes]
+    for share in args.shares:
+        place = output / f"{100 * share:g}_percent"
+        moved = move_labels(Path(config.data.root), place / "pictures", share)
+        options = [*args.cfg_options, f"data.root={place / 'pictures'}"]
+        how = ["--report"] if args.report else ["--shard", args.shard] if args.shard else []
+        ablate.main([args.config, "--seeds", str(seeds), "--output", str(place / "ablation"), *how, "--cfg-options", *options])
+        workplace = Workplace(place / "ablation", args.config, options)
+        rows += compared(workplace, plan(axes, [config.seed + i for i in range(seeds)]), share, moved)
+    if rows:
+        table = pd.DataFrame(rows)
+        write_csv(output / "noise.csv", table)
+        print(format_table(table.astype(str).values.tolist(), list(table.columns)))
+
+
+def _share(text):
+    if not 0 < float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: takes a share above 0 and below 1, such as 0.2")
+    return float(text)
+
+
+def move_labels(root, folder, share):
+    """The pictures of `root` in the class folders of `folder`, `share` of them in another class's; returns the table of those.
+
+    moved.csv beside `folder`: path, label, given. Pictures are linked where the disk can, else copied.
+    """
+    classes, table = list_images(root)
+    labels, contents = table["label"].to_numpy(object), [sha256(root / path) for path in table["path"]]
+    rng, distinct = np.random.default_rng([SEED, round(1000 * share)]), sorted(set(contents))  # copies of a picture move together
+    others = {label: [other for other in classes if other != label] for label in classes}
+    label_of = dict(zip(contents, labels, strict=True))
+    picked = rng.permutation(len(distinct))[: round(share * len(distinct))]
+    target = {distinct[i]: str(rng.choice(others[label_of[distinct[i]]])) for i in np.sort(picked)}
+    given = np.array([target.get(content, label) for content, label in zip(contents, labels, strict=True)], object)
+    chosen = np.flatnonzero(given != labels)
+    # A picture's name tells where it came from, so that none takes another's place.
+    paths = [f"{new}/{Path(path).as_posix().replace('/', '__')}" for new, path in zip(given, table["path"], strict=True)]
+    moved = pd.DataFrame({"path": np.array(paths, object)[chosen], "label": labels[chosen], "given": given[chosen]})
+    if not folder.is_dir():
+        with staged_folder(folder) as staged:
+            for path, source in zip(paths, table["path"], strict=True):
+                (staged / path).parent.mkdir(parents=True, exist_ok=True)
+                _link(root / source, staged / path)
+        write_csv(folder.with_name("moved.csv"), moved)
+    return moved
+
+
+def _link(source, target):
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one that cannot
+        shutil.copyfile(source, target)
+
+
+def compared(workplace, trials, share, moved):
+    """One row for each kind of student that is trained with all seeds: accuracy, and the odds against the study's first kind."""
+    kinds = {}
+    for trial in trials:
+        if workplace.is_finished(trial):
+            kinds.setdefault(" ".join(trial.options), []).append(_right(workplace, trial))
+    seeds = len({trial.seed for trial in trials})
+    kinds = {kind: np.array(right) for kind, right in kinds.items() if len(right) == seeds}
+    first, rows, found = next(iter(kinds), None), [], _found(workplace, moved)
+    for kind, right in kinds.items():
+        ahead, behind, p = mcnemar(right.ravel(), kinds[first].ravel())
+        accuracies = right.mean(1)
+        rows.append(
+            {
+                "moved": f"{share:.0%}", "student": kind, "accuracy": f"{accuracies.mean():.4f}",
+                "seeds": " ".join(f"{value:.4f}" for value in accuracies),
+                "points ahead": f"{100 * (accuracies.mean() - kinds[first].mean()):+.1f}",
+                "only it, only the first": f"{ahead}, {behind}", "McNemar p": f"{p:.2g}", "wrong labels doubted": found,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _right(workplace, trial):
+    """bool (M,): which validation pictures the trial's student answers rightly."""
+    place = RunFolder(workplace.folder / "trials" / trial.name)
+    run = session.Session(load_config(place.path / "trial.py"), place, torch.device("cpu"))
+    held_out = student_split(run, *open_data(run, preprocessing_of(run.config.student)))[1]
+    return answers_of(place.trained(), run, held_out).argmax(1) == held_out.labels
+
+
+def _found(workplace, moved):
+    """'N of M, K doubted': how many of the moved labels the teacher doubts, and how many it doubts at all."""
+    for place in sorted((workplace.folder / "teachers").glob("*")):
+        folder = RunFolder(place)
+        if folder.oof.is_file():
+            run = session.Session(load_config(place / "trial.py"), folder, torch.device("cpu"))
+            dataset, _ = open_data(run, preprocessing_of(run.config.teacher))
+            doubted = read_oof(folder.oof, dataset).argmax(1) != dataset.labels
+            wrong = dataset.table["path"].isin(moved["path"]).to_numpy()
+            return f"{(doubted & wrong).sum()} of {wrong.sum()}, {doubted.sum()} doubted"
+    return ""
+
+
+if __name__ == "__main__":
+    session.run_script(main)

@@ -10,12 +10,13 @@ from data.targets import blend_targets
 class ViewTargets:
     """`targets[indices]` is float32 (B, K + C): K probabilities that sum to 1, then C features, for views by their index.
 
-    hard: float32 (N, K), the pictures' labels. count: views of each. logits: (N, count, K), what teachers say of each view, blended
-    in by `weight`, a number or one for each picture; None: the labels alone. features: (N, count, C); None: none, C is 0.
+    views: the `FixedViews`. hard: float32 (N, K), the pictures' labels; those of blended views are blended by the same share.
+    logits: (N, V, K), what teachers say of each view, blended in by `weight`, a number or one for each picture; None: the labels
+    alone. features: (N, V, C); None: none, C is 0.
     """
 
-    def __init__(self, hard, count, *, logits=None, weight=0.0, features=None):
-        self.hard, self.count = hard, count
+    def __init__(self, views, hard, *, logits=None, weight=0.0, features=None):
+        self.views, self.hard = views, hard
         self.logits, self.features = _by_index(logits), _by_index(features)
         self.weight = np.broadcast_to(np.asarray(weight, np.float32), len(hard))
 
@@ -26,8 +27,8 @@ class ViewTargets:
         return alone
 
     def __getitem__(self, indices):
-        rows = np.asarray(indices) // self.count
-        parts = [self.hard[rows]]
+        rows, others, share = self.views.pictures(indices)
+        parts = [blend_targets(self.hard[others], self.hard[rows], share[:, None])]
         if self.logits is not None:
             parts = [blend_targets(parts[0], softmax(self.logits[indices]), self.weight[rows, None])]
         if self.features is not None:

@@ -90,7 +90,7 @@ def open_stored_views(run, dataset, validation, hard):
         return None
     unlabelled, num_labelled = open_unlabelled(run, preprocessing_of(section), validation), len(dataset)
     pictures = Pictures((dataset,) if unlabelled is None else (dataset, unlabelled))
-    fixed = FixedViews(pictures.paths, section.num_views, SEED)
+    fixed = FixedViews(pictures.paths, section.num_views, SEED, section.blended_views, _groups(run, pictures))
     features = _stored_features(run, fixed, pictures) if section.feature_weight else None
     logits, mark = _stored_logits(run, fixed, pictures, features) if section.distillation == "views" else (None, "")
     weight = np.full(len(pictures), section.teacher_weight, np.float32)
@@ -101,11 +101,21 @@ def open_stored_views(run, dataset, validation, hard):
     return StoredViews(
         fixed=fixed,
         images=pictures,
-        targets=ViewTargets(padded, fixed.count, logits=logits, weight=weight, features=features and features.array),
+        targets=ViewTargets(fixed, padded, logits=logits, weight=weight, features=features and features.array),
         unlabelled=np.arange(num_labelled, len(pictures)),
         num_features=features.array.shape[2] if features else 0,
         digest=hashlib.sha256("\n".join(marks).encode()).hexdigest(),
     )
+
+
+def _groups(run, pictures):
+    """int (N,): who may be blended with whom, so that whoever labels both has seen neither, and unlabelled pictures stay apart."""
+    section, dataset = run.config.student, pictures.parts[0]
+    if not section.blended_views:
+        return None
+    out_of_fold = section.distillation == "views" and section.views_by == "folds"
+    folds = folds_of(section.oof or run.folder.oof, dataset) if out_of_fold else np.zeros(len(dataset), np.int64)
+    return np.concatenate([folds, np.full(len(pictures) - len(dataset), -1)])
 
 
 # Who says it
@@ -141,6 +151,17 @@ class MeanOf(nn.Module):
         if len(self.parts) == 1:
             return self.parts[0](x)
         return torch.stack([part(x).softmax(1) for part in self.parts]).mean(0).clamp_min(1e-7).log()
+
+
+class HeadsOf(nn.Module):
+    """What `MeanOf` says of several classifiers that share a backbone, which is asked once."""
+
+    def __init__(self, models):
+        super().__init__()
+        self.features, self.heads = Features(models[0]), MeanOf([model.head for model in models])
+
+    def forward(self, images):
+        return self.heads(self.features(images))
 
 
 def labellers(run, dataset, num_pictures):
@@ -182,7 +203,8 @@ def _stored_logits(run, fixed, pictures, features):
         questions = [(MeanOf([model.head for model in part.models]), part.rows) for part in asked]
         prepare = partial(_OfFeatures, features.array, run.device)
     else:
-        questions = [(MeanOf(part.models), part.rows) for part in asked]
+        together = HeadsOf if len(backbones) == 1 else MeanOf
+        questions = [(together(part.models), part.rows) for part in asked]
         prepare = partial(_OfPixels, run, fixed, preprocessing)
     return _filled(path, len(dataset.classes), fixed, mark, questions, prepare), mark
 

@@ -63,7 +63,7 @@ def test_a_batch_has_of_each_row_one_view_and_the_target_of_just_that_one():
     views = FixedViews(PATHS, 5, seed=0)
     logits = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float16)
     features = np.arange(15, dtype=np.float16).reshape(3, 5, 1)
-    targets = ViewTargets(one_hot(np.array([0, 1, 0]), 2), 5, logits=logits, weight=0.5, features=features)
+    targets = ViewTargets(views, one_hot(np.array([0, 1, 0]), 2), logits=logits, weight=0.5, features=features)
     loop, seen = batches(targets, views), set()
     for epoch in range(8):
         ((images, batch),) = loop.epoch(epoch)
@@ -80,9 +80,11 @@ def test_a_batch_has_of_each_row_one_view_and_the_target_of_just_that_one():
 
 
 def test_stored_targets_mix_by_the_same_area_as_the_pixels():
-    targets = ViewTargets(one_hot(np.array([0, 1, 0]), 2), 5, features=np.ones((3, 5, 4), np.float16) * np.arange(3)[:, None, None])
-    ((_, plain),) = batches(targets, FixedViews(PATHS, 5, seed=0)).epoch(0)
-    ((_, mixed),) = batches(targets, FixedViews(PATHS, 5, seed=0), mixing=CutMix(prob=1.0)).epoch(0)
+    views = FixedViews(PATHS, 5, seed=0)
+    features = np.ones((3, 5, 4), np.float16) * np.arange(3)[:, None, None]
+    targets = ViewTargets(views, one_hot(np.array([0, 1, 0]), 2), features=features)
+    ((_, plain),) = batches(targets, views).epoch(0)
+    ((_, mixed),) = batches(targets, views, mixing=CutMix(prob=1.0)).epoch(0)
     assert not torch.equal(plain, mixed)
     torch.testing.assert_close(mixed[:, :2].sum(1), torch.ones(3))
     assert 0 <= mixed[:, 2].min() <= mixed[:, 2].max() <= 2
@@ -98,12 +100,38 @@ def test_colour_goes_on_and_the_pipeline_neither_cuts_nor_mirrors_again():
 
 
 def test_labels_alone_and_unlabelled_pictures_without_a_label():
-    hard = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
-    assert np.array_equal(ViewTargets(hard, 2)[[0, 3]], hard[[0, 1]])
-    logits = np.zeros((3, 2, 2), np.float16)
-    targets = ViewTargets(hard, 2, logits=logits, weight=np.array([0.2, 0.2, 1.0]), features=np.zeros((3, 2, 3), np.float16))
+    hard, views = np.array([[1, 0], [0, 1], [0, 0]], np.float32), FixedViews(PATHS, 2, seed=0)
+    assert np.array_equal(ViewTargets(views, hard)[[0, 3]], hard[[0, 1]])
+    logits, weight = np.zeros((3, 2, 2), np.float16), np.array([0.2, 0.2, 1.0])
+    targets = ViewTargets(views, hard, logits=logits, weight=weight, features=np.zeros((3, 2, 3), np.float16))
     np.testing.assert_allclose(targets.without_features()[[0, 2, 5]], [[0.9, 0.1], [0.1, 0.9], [0.5, 0.5]], atol=1e-6)
     assert targets[[0]].shape == (1, 5)
+
+
+def test_blended_views_show_two_pictures_and_have_both_labels_by_their_shares():
+    alone, views = FixedViews(PATHS, 40, seed=0), FixedViews(PATHS, 40, seed=0, blended=0.75)
+    rows, others, share = views.pictures(np.arange(120))
+    assert 0.6 < np.mean(share < 1) < 0.9
+    assert np.array_equal(others[share == 1], rows[share == 1])
+    assert {*zip(rows, others, strict=True)} == {(a, b) for a in range(3) for b in range(3)}
+    flat = np.stack([np.full((20, 20, 3), value, np.uint8) for value in (0, 100, 200)])  # the colour says whose it is
+    colours = views.cut(flat, np.arange(120), 8)[:, 0, 0, 0]
+    expected = share * flat[rows, 0, 0, 0] + (1 - share) * flat[others, 0, 0, 0]
+    np.testing.assert_allclose(colours, expected, atol=0.51)
+    single = np.flatnonzero(share == 1)
+    assert np.array_equal(views.cut(squares(20), single, 8), alone.cut(squares(20), single, 8))
+    targets = ViewTargets(views, np.eye(3, dtype=np.float32))[np.arange(120)]
+    np.testing.assert_allclose(targets[np.arange(120), rows] * (rows != others), share * (rows != others), atol=1e-6)
+    np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+
+
+def test_pictures_are_blended_within_their_group():
+    views = FixedViews(("a", "b", "c", "d"), 30, seed=0, blended=1.0, groups=np.array([0, 1, 0, 1]))
+    rows, others, share = views.pictures(np.arange(120))
+    assert (share < 1).all()
+    assert np.array_equal(rows % 2, others % 2)
+    assert np.mean(rows != others) > 0.3
+    assert views.describe() != FixedViews(("a", "b", "c", "d"), 30, seed=0, blended=1.0).describe()
 
 
 def test_two_samplers_come_shuffled_together():

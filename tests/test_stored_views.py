@@ -109,6 +109,22 @@ def test_others_may_label_them(run, teacher, trained, by_torch):
     np.testing.assert_allclose(one, expected_logits(run(), student, 5), atol=2e-3)
 
 
+def test_blended_views_are_of_pictures_that_their_labeller_never_saw(run, teacher, by_torch):
+    stored = opened(run("student.blended_views=0.8"))
+    folds = pd.read_csv(teacher.oof)["fold"].to_numpy()
+    rows, others, share = stored.fixed.pictures(np.arange(84 * 3))
+    assert np.array_equal(folds[rows], folds[others])
+    index = int(np.flatnonzero((share > 0.3) & (share < 0.7))[0])
+    saved = load_model(teacher.fold(folds[rows[index]]).best)
+    cut = stored.fixed.cut(open_data(run(), saved.preprocessing)[0].images, [index], saved.preprocessing.image_size)
+    with torch.inference_mode():
+        expected = saved.model(saved.preprocessing.normalise(to_device(cut, torch.device("cpu")))).numpy()
+    np.testing.assert_allclose(stored.targets.logits[[index]], expected, atol=5e-3)
+    one = np.eye(7, dtype=np.float32)[pd.factorize(pd.read_csv(teacher.oof)["label"], sort=True)[0]]
+    hard = share[index] * one[rows[index]] + (1 - share[index]) * one[others[index]]
+    np.testing.assert_allclose(stored.targets[[index]][0], 0.8 * hard + 0.2 * softmax(expected)[0], atol=1e-3)
+
+
 def test_they_are_made_once_and_again_for_other_views_or_teachers(run, teacher, by_torch, monkeypatch):
     opened(run())
     before = teacher.views.read_bytes()

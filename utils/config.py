@@ -131,6 +131,7 @@ class StudentConfig(TrainConfig):
     oof: str | None = None  # the teacher's oof.csv, with the teacher beside it; None: the one in the run folder
     teacher_weight: Share = 0.2  # share of the teacher's distribution in the labels; 0: hard labels, no teacher
     num_views: OneOrMore = 16  # stored views of each picture
+    blended_views: Share = 0.0  # share of them that are blended with another picture's, as MixUp, and labelled as they then are
     # Who labels the views. folds: the fold's model that never saw the picture; mean: all folds' models together; or the path of a
     # checkpoint, such as runs/x/student/best.pth.
     views_by: str = "folds"

@@ -5,7 +5,7 @@
     python m11.py configs/clothing_cpu.py
     python export_openvino.py runs/clothing_cpu
 
-About an hour in all; on validation/ the teacher's models reach 0.89 together, the student 0.83 (docs/results.md).
+About 40 minutes in all; on validation/ the teacher's models reach 0.88 together, the student 0.83 (docs/results.md).
 """
 
 name = "clothing_cpu"

@@ -35,7 +35,7 @@ class FixedViews:
         return np.asarray(rows) * self.count + rng.integers(self.count, size=len(rows))
 
     def pictures(self, indices):
-        """Each (B,): numbers of the pictures, those of the ones blended in, the first one's share (float32, 1 where it is alone)."""
+        """Each (B,): numbers of the pictures, of the ones blended in, and the first one's share, float32, 1 where it is alone."""
         return self._pictures(np.asarray(indices) // self.count, self._draws(indices))
 
     def cut(self, images, indices, size):

@@ -135,11 +135,12 @@ class Workplace:
         """(the trial's config with its teachers' files named, their OOF accuracy or None); trains them if there are none."""
         config = self.config(trial)
         student = config.student
-        needs_oof = student.teacher_weight and not student.oof and student.distillation in ("oof", "views", "both")
+        by_folds = student.labels_views and student.labelled_by_folds
+        needs_oof = not student.oof and (by_folds or (student.teacher_weight and student.distillation in ("oof", "both")))
         in_the_loop = not student.online_teachers and student.distillation in ("online", "both")
         if not (needs_oof or in_the_loop):
             return config, None
-        folder = self.teacher(trial, with_models=in_the_loop or student.distillation == "views")
+        folder = self.teacher(trial, with_models=in_the_loop or by_folds)
         links = {"oof": str(folder.oof)} if needs_oof else {}
         if in_the_loop:
             links["online_teachers"] = tuple(str(folder.fold(k).best) for k in range(config.teacher.num_folds))

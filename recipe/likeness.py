@@ -18,10 +18,10 @@ def teacher_of(run, held_out):
     Of the folds' models what e4.py noted: of pictures that were trained on too, by the model that never saw them.
     """
     section = run.config.student
-    if section.distillation == "none" or not (section.teacher_weight or section.distillation == "online"):
+    if section.distillation == "none" or (section.distillation in ("oof", "views") and not section.teacher_weight):
         return None
     checkpoints = section.online_teachers if section.distillation in ("online", "both") else ()
-    if section.distillation == "views" and section.views_by not in ("folds", "mean"):
+    if section.labels_views and not section.labelled_by_folds:
         checkpoints = (section.views_by,)
     if checkpoints:
         return np.mean([answers_of(path, run, held_out) for path in checkpoints], axis=0)

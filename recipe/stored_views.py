@@ -92,7 +92,7 @@ def open_stored_views(run, dataset, validation, hard):
     pictures = Pictures((dataset,) if unlabelled is None else (dataset, unlabelled))
     fixed = FixedViews(pictures.paths, section.num_views, SEED, section.blended_views, _groups(run, pictures))
     features = _stored_features(run, fixed, pictures) if section.feature_weight else None
-    logits, mark = _stored_logits(run, fixed, pictures, features) if section.distillation == "views" else (None, "")
+    logits, mark = _stored_logits(run, fixed, pictures, features) if section.labels_views else (None, "")
     weight = np.full(len(pictures), section.teacher_weight, np.float32)
     weight[num_labelled:] = 1.0
     padded = np.zeros((len(pictures), hard.shape[1]), np.float32)
@@ -113,7 +113,7 @@ def _groups(run, pictures):
     section, dataset = run.config.student, pictures.parts[0]
     if not section.blended_views:
         return None
-    out_of_fold = section.distillation == "views" and section.views_by == "folds"
+    out_of_fold = section.labels_views and section.views_by == "folds"
     folds = folds_of(section.oof or run.folder.oof, dataset) if out_of_fold else np.zeros(len(dataset), np.int64)
     return np.concatenate([folds, np.full(len(pictures) - len(dataset), -1)])
 
@@ -171,7 +171,7 @@ def labellers(run, dataset, num_pictures):
     all by those; else a checkpoint. Raises UserError where they are missing, of other classes, or see pictures otherwise.
     """
     section, everything = run.config.student, np.arange(num_pictures)
-    if section.views_by not in ("folds", "mean"):
+    if not section.labelled_by_folds:
         saved = load_teacher(section.views_by, section, dataset, run.device)
         return [Asked((saved.model,), everything)], saved.preprocessing, f"checkpoint {sha256(section.views_by)}"
     teacher = _beside_teacher(run)

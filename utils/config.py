@@ -156,8 +156,18 @@ class StudentConfig(TrainConfig):
             raise UserError(f"feature_weight={self.feature_weight:g}: only the head 'mlp1280' learns features, not '{self.head}'.")
 
     @property
+    def labels_views(self):
+        """Do teachers label each stored view?"""
+        return self.distillation == "views" and self.teacher_weight > 0
+
+    @property
+    def labelled_by_folds(self):
+        """Are the views labelled by the folds' models, not by a checkpoint?"""
+        return self.views_by in ("folds", "mean")
+
+    @property
     def stores_views(self):
-        return self.distillation == "views" or self.feature_weight > 0
+        return self.labels_views or self.feature_weight > 0
 
 
 @dataclass(frozen=True)
@@ -183,8 +193,11 @@ class RunConfig:
     def __post_init__(self):
         if Path(self.name).is_absolute() or ".." in Path(self.name).parts or Path(self.name) == Path():
             raise UserError(f"name={self.name!r}: must be the name of a folder below work_dir ({self.work_dir}), such as demo.")
-        if self.data.unlabelled is not None and self.student.distillation != "views":
-            raise UserError("data.unlabelled: such pictures teach through stored views alone. Set student.distillation=views.")
+        if self.data.unlabelled is not None and not self.student.labels_views:
+            raise UserError(
+                "data.unlabelled: such pictures teach through stored views alone. Set student.distillation=views, and a "
+                "student.teacher_weight above 0."
+            )
 
     @property
     def folder(self):

@@ -38,6 +38,14 @@ def zoom_boxes(draws, full, min_area=MIN_AREA, aspect=ASPECT):
     return np.concatenate([((full - lengths) * draws[2:]).round().astype(int), lengths]).T
 
 
+def jitter_boxes(boxes, full, shares):
+    """`boxes` (N, 4) of `zoom_boxes`, their sides changed and moved by these `shares` (4, N) of them, inside the square still."""
+    places, lengths = boxes[:, :2], boxes[:, 2:]
+    changed = (lengths * (1 + shares[:2].T)).round().astype(int).clip(1, full)
+    moved = (places + (lengths - changed) / 2 + lengths * shares[2:].T).round().astype(int)
+    return np.concatenate([moved.clip(0, full - changed), changed], axis=1)
+
+
 def cut_out(images, rows, boxes, size):
     """The part `boxes[i]` of each picture `images[rows[i]]`, averaged over what shrinks: uint8 (B, size, size, 3)."""
     cut = np.empty((len(rows), size, size, 3), np.uint8)

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from data.crops import ASPECT, MIN_AREA, cut_out, zoom_boxes
+from data.crops import ASPECT, MIN_AREA, cut_out, jitter_boxes, zoom_boxes
 
 CUT = 5  # numbers in 0..1 that a cut takes: four of a zoom, and whether it is mirrored
 DRAWS = 2 * CUT + 3  # for each view: its own cut, the other one's, whether it is blended, the share, and with whom
@@ -38,13 +38,18 @@ class FixedViews:
         """Each (B,): numbers of the pictures, of the ones blended in, and the first one's share, float32, 1 where it is alone."""
         return self._pictures(np.asarray(indices) // self.count, self._draws(indices))
 
-    def cut(self, images, indices, size):
-        """Pixels uint8 (B, size, size, 3) of these views; images: what `images[row]` are the squares (R, R, 3) of."""
+    def cut(self, images, indices, size, jitter=0.0, rng=None):
+        """Pixels uint8 (B, size, size, 3) of these views; images: what `images[row]` are the squares (R, R, 3) of.
+
+        jitter: by which share of its sides each part is moved and resized at most, as `rng` draws it. It is nearly the same view,
+        so what is said of it holds, but no pixels come twice.
+        """
         draws = self._draws(indices)
         rows, others, share = self._pictures(np.asarray(indices) // self.count, draws)
-        pixels, blended = _cut(images, rows, draws[:CUT], size), share < 1
+        how = {"size": size, "jitter": jitter, "rng": rng}
+        pixels, blended = _cut(images, rows, draws[:CUT], **how), share < 1
         if blended.any():
-            second = _cut(images, others[blended], draws[CUT : 2 * CUT, blended], size)
+            second = _cut(images, others[blended], draws[CUT : 2 * CUT, blended], **how)
             weight = share[blended, None, None, None]
             pixels[blended] = np.rint(weight * pixels[blended] + (1 - weight) * second).astype(np.uint8)
         return pixels
@@ -78,8 +83,11 @@ class FixedViews:
         return np.frombuffer(digests, "<u4").reshape(-1, DRAWS).T / 2.0**32
 
 
-def _cut(images, rows, draws, size):
-    pixels = cut_out(images, rows, zoom_boxes(draws[:4], images.shape[1]), size)
+def _cut(images, rows, draws, size, jitter, rng):
+    boxes = zoom_boxes(draws[:4], images.shape[1])
+    if jitter:
+        boxes = jitter_boxes(boxes, images.shape[1], rng.uniform(-jitter, jitter, (4, len(rows))))
+    pixels = cut_out(images, rows, boxes, size)
     mirrored = draws[4] < 0.5
     pixels[mirrored] = pixels[mirrored, :, ::-1]
     return pixels

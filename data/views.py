@@ -13,12 +13,12 @@ class TrainView:
 
     augmentation: a name from data/augment.py. backend: `batched` or `albumentations`.
     size_at: epoch -> size in pixels of the images that come of the cut; None: the network's throughout. fixed: `FixedViews`, one of
-    which is taken of each picture in place of the augmentation's own cut and flip.
+    which is taken of each picture in place of the augmentation's own cut and flip. jitter: see `FixedViews.cut`.
     Raises UserError for an unknown augmentation, and for fixed views by a pipeline that cuts for itself.
     """
 
-    def __init__(self, preprocessing, augmentation, *, backend="batched", size_at=None, fixed=None):
-        self.preprocessing, self.fixed = preprocessing, fixed
+    def __init__(self, preprocessing, augmentation, *, backend="batched", size_at=None, fixed=None, jitter=0.0):
+        self.preprocessing, self.fixed, self.jitter = preprocessing, fixed, jitter
         self.size_at = size_at or (lambda epoch: preprocessing.image_size)
         self.pipeline, self.operations = None, ()
         if backend == "albumentations":
@@ -46,7 +46,7 @@ class TrainView:
 
     def _pixels(self, images, rows, size, rng):
         if self.fixed:
-            return self.fixed.cut(images, rows, size)
+            return self.fixed.cut(images, rows, size, self.jitter, rng)
         if self.pipeline:
             return self.pipeline(images[rows], rng)
         # A zoom resizes anyway; the other crops keep their size, so that they show as much of a picture at any size.

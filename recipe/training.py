@@ -107,7 +107,8 @@ def train_batches(training, rows, targets, *, final=False):
     sizes = section.train_sizes or (section.image_size,)
     view = TrainView(
         training.preprocessing, section.augmentation, backend=section.augmentation_backend,
-        size_at=in_equal_shares(sizes[-1:] if final else sizes, section.epochs), fixed=stored and stored.fixed,
+        size_at=in_equal_shares(sizes[-1:] if final else sizes, section.epochs),
+        fixed=stored and stored.fixed, jitter=section.view_jitter if stored else 0.0,
     )  # fmt: skip
     images, sampler = training.dataset.images, _sampler(training, rows, seed)
     if stored:

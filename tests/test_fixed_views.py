@@ -8,6 +8,7 @@ from helpers import preprocessing
 from common.errors import UserError
 from data.augment import hue_saturation_value
 from data.batches import TrainBatches
+from data.crops import jitter_boxes, zoom_boxes
 from data.fixed_views import FixedViews
 from data.mixing import CutMix, no_mixing
 from data.preprocessing import resize_square
@@ -123,6 +124,28 @@ def test_blended_views_show_two_pictures_and_have_both_labels_by_their_shares():
     targets = ViewTargets(views, np.eye(3, dtype=np.float32))[np.arange(120)]
     np.testing.assert_allclose(targets[np.arange(120), rows] * (rows != others), share * (rows != others), atol=1e-6)
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+
+
+def test_jittered_views_are_nearly_the_same_and_never_the_same_pixels():
+    views, indices = FixedViews(PATHS, 50, seed=0), np.arange(150)
+    still = views.cut(squares(240), indices, 24).astype(float)
+    first, second = (views.cut(squares(240), indices, 24, 0.1, np.random.default_rng(k)).astype(float) for k in (1, 2))
+    for moved in (first, second):
+        middle = np.abs(moved - still)[:, 12, 12, :2]
+        assert 3 < middle.mean() < 15  # of 240: a tenth at most of a side that is 130 to 240 long
+        assert middle.max() <= 0.1 * 240 + 4
+    assert not (first == second).all(axis=(1, 2, 3)).any()
+    again = views.cut(squares(240), indices, 24, 0.1, np.random.default_rng(1))
+    assert np.array_equal(again, first)
+
+
+def test_a_jittered_box_stays_inside():
+    boxes = zoom_boxes(np.random.default_rng(0).random((4, 500)), 40)
+    moved = jitter_boxes(boxes, 40, np.random.default_rng(1).uniform(-0.5, 0.5, (4, 500)))
+    assert (moved[:, :2] >= 0).all()
+    assert (moved[:, 2:] >= 1).all()
+    assert (moved[:, :2] + moved[:, 2:] <= 40).all()
+    assert np.array_equal(jitter_boxes(boxes, 40, np.zeros((4, 500))), boxes)
 
 
 def test_pictures_are_blended_within_their_group():

@@ -132,6 +132,9 @@ class StudentConfig(TrainConfig):
     teacher_weight: Share = 0.2  # share of the teacher's distribution in the labels; 0: hard labels, no teacher
     num_views: OneOrMore = 16  # stored views of each picture
     blended_views: Share = 0.0  # share of them that are blended with another picture's, as MixUp, and labelled as they then are
+    # The student sees each stored view moved and resized by up to this share of its sides. Without, some hundred epochs learn the
+    # few views by heart.
+    view_jitter: Annotated[float, Range(0, 0.5)] = 0.1
     # Who labels the views. folds: the fold's model that never saw the picture; mean: all folds' models together; or the path of a
     # checkpoint, such as runs/x/student/best.pth.
     views_by: str = "folds"

@@ -198,7 +198,7 @@ def _stored_logits(run, fixed, pictures, features):
     dataset, path = pictures.parts[0], _beside_teacher(run).views
     asked, preprocessing, who = labellers(run, dataset, len(pictures))
     mark = f"{pictures.fingerprint}, {fixed.describe()}, {preprocessing}, {who}"
-    backbones = {state_digest(model.backbone.state_dict()) for part in asked for model in part.models}
+    backbones = {_before_the_head(model) for part in asked for model in part.models}
     if features is not None and backbones == {features.backbone}:  # they differ in their heads alone, and what these take is there
         questions = [(MeanOf([model.head for model in part.models]), part.rows) for part in asked]
         prepare = partial(_OfFeatures, features.array, run.device)
@@ -209,19 +209,25 @@ def _stored_logits(run, fixed, pictures, features):
     return _filled(path, len(dataset.classes), fixed, mark, questions, prepare), mark
 
 
+def _before_the_head(model):
+    """Equal for models that make the same features of a picture."""
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
+    return f"backbone {state_digest(state)} with {type(model.pool).__name__}"
+
+
 @dataclass(frozen=True)
 class StoredFeatures:
     array: np.ndarray  # float16 (N, V, C)
     mark: str
-    backbone: str  # digest of the backbone that they are of
+    backbone: str  # what `_before_the_head` says of the model that they are of
 
 
 def _stored_features(run, fixed, pictures):
     """Pooled features of the teacher's backbone as it was loaded: it has learnt nothing of these labels, so nothing leaks."""
     section = run.config.teacher
     model, preprocessing = new_model(run, section, len(pictures.parts[0].classes)).eval(), preprocessing_of(section)
-    backbone = state_digest(model.backbone.state_dict())
-    mark = f"{pictures.fingerprint}, {fixed.describe()}, {preprocessing}, {section.pooling}, backbone {backbone}"
+    backbone = _before_the_head(model)
+    mark = f"{pictures.fingerprint}, {fixed.describe()}, {preprocessing}, {backbone}"
     questions = [(Features(model), np.arange(len(pictures)))]
     prepare = partial(_OfPixels, run, fixed, preprocessing)
     path = cache_folder(run) / f"views_{re.sub(r'[^-.0-9A-Z_a-z]', '-', section.backbone)}_{section.image_size}.npy"

@@ -40,7 +40,7 @@ def main(argv=None):
     rows, held_out = student_split(run, dataset, validation)
     teachers, teacher_hashes = training.load_teachers(run, section, dataset)
     targets = soft_targets(run, dataset)
-    stored = open_stored_views(run, dataset, validation, targets)
+    stored = open_stored_views(run, dataset, rows, held_out, targets)
     job = training.Training(run, section, dataset, run.folder.student, held_out.name, teachers, stored)
     train_student(job, "student", rows, held_out, targets, teacher_hashes)
     if section.control:

@@ -23,7 +23,7 @@ import torch
 
 import ablate
 from common.errors import UserError
-from common.files import sha256, staged_folder, write_csv
+from common.files import exclusive, read_csv, sha256, staged_folder, write_csv
 from data.index import list_images
 from data.targets import read_oof
 from recipe.ablation import Workplace, parse_axis, plan
@@ -60,10 +60,11 @@ def main(argv=None):
         how = ["--report"] if args.report else ["--shard", args.shard] if args.shard else []
         ablate.main([args.config, "--seeds", str(seeds), "--output", str(place / "ablation"), *how, "--cfg-options", *options])
         workplace = Workplace(place / "ablation", args.config, options)
-        rows += compared(workplace, plan(axes, [config.seed + i for i in range(seeds)]), share, moved)
+        found = compared(workplace, plan(axes, [config.seed + i for i in range(seeds)]), share, moved)
+        write_csv(place / "noise.csv", pd.DataFrame(found))
+        rows += found
     if rows:
         table = pd.DataFrame(rows)
-        write_csv(output / "noise.csv", table)
         print(format_table(table.astype(str).values.tolist(), list(table.columns)))
 
 
@@ -90,12 +91,16 @@ def move_labels(root, folder, share):
     # A picture's name tells where it came from, so that none takes another's place.
     paths = [f"{new}/{Path(path).as_posix().replace('/', '__')}" for new, path in zip(given, table["path"], strict=True)]
     moved = pd.DataFrame({"path": np.array(paths, object)[chosen], "label": labels[chosen], "given": given[chosen]})
-    if not folder.is_dir():
-        with staged_folder(folder) as staged:
-            for path, source in zip(paths, table["path"], strict=True):
-                (staged / path).parent.mkdir(parents=True, exist_ok=True)
-                _link(root / source, staged / path)
-        write_csv(folder.with_name("moved.csv"), moved)
+    note = folder.with_name("moved.csv")
+    with exclusive(note):  # shards that start together
+        if not folder.is_dir():
+            write_csv(note, moved)
+            with staged_folder(folder) as staged:
+                for path, source in zip(paths, table["path"], strict=True):
+                    (staged / path).parent.mkdir(parents=True, exist_ok=True)
+                    _link(root / source, staged / path)
+    if not moved.equals(read_csv(note, texts=("path", "label", "given"))):
+        raise UserError(f"{folder}: was made of other pictures than lie in {root} now. Delete {folder.parent}.")
     return moved
 
 
@@ -114,8 +119,8 @@ def compared(workplace, trials, share, moved):
             kinds.setdefault(" ".join(trial.options), []).append(_right(workplace, trial))
     seeds = len({trial.seed for trial in trials})
     kinds = {kind: np.array(right) for kind, right in kinds.items() if len(right) == seeds}
-    first, rows, found = next(iter(kinds), None), [], _found(workplace, moved)
-    for kind, right in kinds.items():
+    first, rows, found = " ".join(trials[0].options), [], _found(workplace, moved)
+    for kind, right in kinds.items() if first in kinds else ():
         ahead, behind, p = mcnemar(right.ravel(), kinds[first].ravel())
         accuracies = right.mean(1)
         rows.append(

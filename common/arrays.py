@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 
@@ -82,7 +83,10 @@ class ArrayInParts:
 
         def fill(array):
             for number, rows in enumerate(self.parts):
-                array[rows] = self._part(number, rows)
+                part = self._part(number, rows)
+                if part is None:
+                    raise UserError(f"{self._path(number)}: is missing or damaged. Run the same command again, which makes it.")
+                array[rows] = part
             return self.mark
 
         array = write_array(self.path, self.dtype, self.shape, fill)
@@ -98,6 +102,11 @@ class ArrayInParts:
 
     def _mark(self, number):
         return f"part {number} of {len(self.parts)}, {self.mark}"
+
+
+def digest_of(array):
+    """SHA-256, as hex, of the file that an array of `write_array` or `open_array` lies in, as its record says."""
+    return read_json(_record_of(Path(array.filename)))["sha256"]
 
 
 def _record_of(path):

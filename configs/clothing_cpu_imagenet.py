@@ -22,7 +22,7 @@ student = dict(
     train_sizes=(160, 192, 224, 240),  # small ones first, for more epochs in the same time
     batch_size=32,
     sampler="shuffle",
-    # As its teacher the head first, then the rest at half its rate; but all of it except the two stages that see edges.
+    # The head first, then the rest at half its rate; but all of it except the two stages that see edges.
     head_epochs=40,
     head_lr=2e-3,
     frozen_stages=2,

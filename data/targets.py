@@ -105,10 +105,20 @@ def read_oof(path, dataset):
     return probs / probs.sum(1, keepdims=True)
 
 
-def folds_of(path, dataset):
-    """int64 (N,): of each image, the fold whose model never saw it, as the OOF table at `path` says; UserError as `read_oof`."""
-    read_oof(path, dataset)
-    return _read_table(Path(path)).set_index("path").loc[dataset.paths, "fold"].to_numpy(np.int64)
+def held_out_folds(parts, dataset):
+    """int64 (N,): of each image of `dataset`, the number of the table in `parts`, one for each fold's held-out images, that has it.
+
+    Raises UserError when a part is missing, or together they do not cover every image once.
+    """
+    number_of = {}
+    for number, part in enumerate(parts):
+        for path in _read_table(part)["path"]:
+            if path in number_of:
+                raise UserError(f"{part}: the image {path!r} is held out from two folds. Delete them and run e4.py again.")
+            number_of[path] = number
+    if set(number_of) != set(dataset.paths):
+        raise UserError(f"{parts[0]} and those of the other folds: of another data set. Run e4.py on this data.")
+    return np.array([number_of[path] for path in dataset.paths], np.int64)
 
 
 def _check_columns(path, table, dataset):

@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 
 from common.errors import UserError
-from data.augment import batched_pipeline, horizontal_flip
+from data.augment import batched_pipeline, horizontal_flip, hue_saturation_value
 from data.crops import CROPS
 
 
 class TrainView:
-    """Called with cached pictures uint8 (N, R, R, 3), as `preprocessing` squares them, and the what `choose` chose.
+    """Called with cached pictures uint8 (N, R, R, 3), as `preprocessing` squares them, and what `choose` chose.
 
     augmentation: a name from data/augment.py. backend: `batched` or `albumentations`.
     size_at: epoch -> size in pixels of the images that come of the cut; None: the network's throughout. fixed: `FixedViews`, one of
@@ -31,6 +31,11 @@ class TrainView:
             self.crop, self.operations = batched_pipeline(augmentation)
             if fixed:
                 self.operations = tuple(operation for operation in self.operations if operation is not horizontal_flip)
+                if any(operation is not hue_saturation_value for operation in self.operations):
+                    raise UserError(
+                        f"augmentation='{augmentation}' moves pixels, so what is stored of a view would be of another part of the "
+                        "picture. Stored views take student_zoom_color, student_zoom, student or none."
+                    )
 
     def choose(self, rows, rng):
         """Indices (B,) into what is learnt of the pictures number `rows`: these numbers, or with fixed views one view of each."""

@@ -100,7 +100,8 @@ class Workplace:
     """The folder of an ablation: trials/, teachers/, timing/ and pixels/, a cache that all of them share.
 
     Each training has a run folder of its own there, with its whole config in trial.py: `python m11.py .../trial.py` is that trial
-    again. Nothing else is written into the folder of the run that the config names.
+    again. Nothing else is written into the folder of the run that the config names,
+    but the views.npy of a teacher there, which its students share.
     """
 
     def __init__(self, folder, config_path, base_options):

@@ -26,12 +26,10 @@ def teacher_of(run, held_out):
     if checkpoints:
         return np.mean([answers_of(path, run, held_out) for path in checkpoints], axis=0)
     folder = run.folder.of_teacher(section.oof)
-    if held_out.in_training_set:
-        return read_oof(section.oof or folder.oof, held_out.dataset)[held_out.rows]
-    tables = folder.validation_tables()
+    tables = [section.oof or folder.oof] if held_out.in_training_set else folder.validation_tables()
     if not tables or not all(is_of(path, held_out.dataset) for path in tables):
         return None
-    return np.mean([read_oof(path, held_out.dataset) for path in tables], axis=0)
+    return np.mean([read_oof(path, held_out.dataset) for path in tables], axis=0)[held_out.rows]
 
 
 def answers_of(path, run, held_out):

@@ -45,16 +45,16 @@ def open_training(run, preprocessing):
     return _open(run, preprocessing, data.root, classes=data.classes)
 
 
-def open_unlabelled(run, preprocessing, validation=None):
+def open_unlabelled(run, preprocessing, held_out=None):
     """The pictures of `data.unlabelled`, cached alike; None where there are none to learn from.
 
-    Those that are among the `validation` pictures too are told.
+    Those that are among the `HeldOut` pictures too are told.
     """
     if run.config.data.unlabelled is None:
         return None
     unlabelled = _open(run, preprocessing, run.config.data.unlabelled, name="unlabelled")
-    if validation is not None:
-        _tell_shared(unlabelled, validation, "unlabelled pictures")
+    if held_out is not None:
+        _tell_shared(unlabelled, held_out.dataset, "unlabelled pictures", held_out.rows)
     return unlabelled
 
 
@@ -69,8 +69,11 @@ def _open(run, preprocessing, root, **which):
     return distributed.main_first(lambda: open_dataset(root, folder, **which, **how))
 
 
-def _tell_shared(dataset, validation, where):
-    for ours, theirs in shared_contents(dataset, validation)[:5]:
+def _tell_shared(dataset, validation, where, rows=None):
+    """rows: numbers of the pictures of `validation` that judge; None: all."""
+    judges = set(validation.paths if rows is None else validation.table["path"].iloc[rows])
+    shared = [(ours, theirs) for ours, theirs in shared_contents(dataset, validation) if theirs in judges]
+    for ours, theirs in shared[:5]:
         log.info(f"warning: the validation picture {theirs!r} is also in the {where} ({ours!r}): its accuracy is flattered")
 
 

@@ -7,7 +7,7 @@ and networks they are; for others they are made again.
 import hashlib
 import re
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,14 +16,17 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from common.arrays import ArrayInParts, open_array
+from common.arrays import ArrayInParts, digest_of, open_array
+from common.errors import UserError
 from common.files import exclusive, sha256
 from data.dataset import ImageDataset
 from data.fixed_views import FixedViews
-from data.targets import folds_of
+from data.preprocessing import Preprocessing
+from data.targets import held_out_folds
 from data.view_targets import ViewTargets
 from data.views import to_device
 from deploy.engines import OpenVinoQueue
+from models.heads import HIDDEN_UNITS
 from recipe.pictures import cache_folder, open_training, open_unlabelled, preprocessing_of
 from recipe.saved_model import load_teacher, new_model
 from utils import distributed
@@ -80,42 +83,54 @@ class Pictures:
         return " ".join(part.fingerprint for part in self.parts)
 
 
-def open_stored_views(run, dataset, validation, hard):
-    """The `StoredViews` that the student's section asks for, None where it asks for none; hard: (N, K), the labels of `dataset`.
+def open_stored_views(run, dataset, rows, held_out, hard):
+    """The `StoredViews` that the student's section asks for, None where it asks for none.
 
+    rows: numbers of the pictures of `dataset` that train it. held_out: the `HeldOut` that judges it. hard: (N, K), the labels.
     What is missing is made, which takes some minutes. Raises UserError where there is no teacher, or one of other pictures.
     """
     section = run.config.student
     if not section.stores_views:
         return None
-    unlabelled, num_labelled = open_unlabelled(run, preprocessing_of(section), validation), len(dataset)
+    unlabelled, num_labelled = open_unlabelled(run, preprocessing_of(section), held_out), len(dataset)
     pictures = Pictures((dataset,) if unlabelled is None else (dataset, unlabelled))
-    fixed = FixedViews(pictures.paths, section.num_views, SEED, section.blended_views, _groups(run, pictures))
+    fixed = FixedViews(pictures.paths, section.num_views, SEED, section.blended_views, _groups(run, pictures, rows))
     features = _stored_features(run, fixed, pictures) if section.feature_weight else None
-    logits, mark = _stored_logits(run, fixed, pictures, features) if section.labels_views else (None, "")
+    logits = _stored_logits(run, fixed, pictures, features) if section.labels_views else None
     weight = np.full(len(pictures), section.teacher_weight, np.float32)
     weight[num_labelled:] = 1.0
     padded = np.zeros((len(pictures), hard.shape[1]), np.float32)
     padded[:num_labelled] = hard
-    marks = [mark, features.mark if features else "", f"weight {section.teacher_weight}"]
+    # What is stored, to the byte: made again on another machine it may differ in the last digit.
+    learnt = [digest_of(array) for array in (logits, features and features.array) if array is not None]
     return StoredViews(
         fixed=fixed,
         images=pictures,
         targets=ViewTargets(fixed, padded, logits=logits, weight=weight, features=features and features.array),
         unlabelled=np.arange(num_labelled, len(pictures)),
         num_features=features.array.shape[2] if features else 0,
-        digest=hashlib.sha256("\n".join(marks).encode()).hexdigest(),
+        digest=hashlib.sha256("\n".join([fixed.describe(), *learnt]).encode()).hexdigest(),
     )
 
 
-def _groups(run, pictures):
-    """int (N,): who may be blended with whom, so that whoever labels both has seen neither, and unlabelled pictures stay apart."""
+def _groups(run, pictures, rows):
+    """int (N,): who may be blended with whom, None where nobody is.
+
+    Whoever labels both has seen neither; what judges the student, and unlabelled pictures, stay apart.
+    """
     section, dataset = run.config.student, pictures.parts[0]
     if not section.blended_views:
         return None
     out_of_fold = section.labels_views and section.views_by == "folds"
-    folds = folds_of(section.oof or run.folder.oof, dataset) if out_of_fold else np.zeros(len(dataset), np.int64)
-    return np.concatenate([folds, np.full(len(pictures) - len(dataset), -1)])
+    groups = 2 * _folds(run, dataset) if out_of_fold else np.zeros(len(dataset), np.int64)
+    groups[np.setdiff1d(np.arange(len(dataset)), rows)] += 1
+    return np.concatenate([groups, np.full(len(pictures) - len(dataset), -1)])
+
+
+def _folds(run, dataset):
+    """int64 (N,): the fold whose model never saw the picture."""
+    teacher = _beside_teacher(run)
+    return held_out_folds([teacher.fold(number).oof for number in range(len(teacher.teachers()))], dataset)
 
 
 # Who says it
@@ -181,7 +196,8 @@ def labellers(run, dataset, num_pictures):
     who = f"{section.views_by} {' '.join(map(sha256, paths))}"
     if section.views_by == "mean":
         return [Asked(models, everything)], preprocessing, who
-    folds = folds_of(section.oof or teacher.oof, dataset)
+    folds = _folds(run, dataset)
+    who += f", folds {hashlib.sha256(folds.tobytes()).hexdigest()}"
     asked = [Asked((model,), np.flatnonzero(folds == number)) for number, model in enumerate(models)]
     if num_pictures > len(dataset):
         asked.append(Asked(models, everything[len(dataset) :]))
@@ -194,19 +210,20 @@ def _beside_teacher(run):
 
 
 def _stored_logits(run, fixed, pictures, features):
-    """(array (N, V, K), its mark); features: the `StoredFeatures` of the same views, None where there are none."""
+    """The array (N, V, K); features: the `StoredFeatures` of the same views, None where there are none."""
     dataset, path = pictures.parts[0], _beside_teacher(run).views
     asked, preprocessing, who = labellers(run, dataset, len(pictures))
     mark = f"{pictures.fingerprint}, {fixed.describe()}, {preprocessing}, {who}"
     backbones = {_before_the_head(model) for part in asked for model in part.models}
-    if features is not None and backbones == {features.backbone}:  # they differ in their heads alone, and what these take is there
+    # They differ in their heads alone, and what these take of just such pictures is there.
+    if features and (backbones, preprocessing) == ({features.backbone}, features.preprocessing):
         questions = [(MeanOf([model.head for model in part.models]), part.rows) for part in asked]
         prepare = partial(_OfFeatures, features.array, run.device)
     else:
         together = HeadsOf if len(backbones) == 1 else MeanOf
         questions = [(together(part.models), part.rows) for part in asked]
         prepare = partial(_OfPixels, run, fixed, preprocessing)
-    return _filled(path, len(dataset.classes), fixed, mark, questions, prepare), mark
+    return _filled(path, len(dataset.classes), fixed, mark, questions, prepare)
 
 
 def _before_the_head(model):
@@ -218,21 +235,28 @@ def _before_the_head(model):
 @dataclass(frozen=True)
 class StoredFeatures:
     array: np.ndarray  # float16 (N, V, C)
-    mark: str
     backbone: str  # what `_before_the_head` says of the model that they are of
+    preprocessing: Preprocessing  # of the pictures that it looked at
 
 
 def _stored_features(run, fixed, pictures):
     """Pooled features of the teacher's backbone as it was loaded: it has learnt nothing of these labels, so nothing leaks."""
     section = run.config.teacher
+    if section.weights == "none":
+        raise UserError("student.feature_weight: a backbone with teacher.weights=none has no features to teach. Take imagenet.")
     model, preprocessing = new_model(run, section, len(pictures.parts[0].classes)).eval(), preprocessing_of(section)
+    if model.num_features > HIDDEN_UNITS:
+        raise UserError(
+            f"student.feature_weight: {section.backbone} has {model.num_features} features, and the student's hidden layer "
+            f"{HIDDEN_UNITS} units. Take a smaller teacher.backbone."
+        )
     backbone = _before_the_head(model)
     mark = f"{pictures.fingerprint}, {fixed.describe()}, {preprocessing}, {backbone}"
     questions = [(Features(model), np.arange(len(pictures)))]
     prepare = partial(_OfPixels, run, fixed, preprocessing)
     path = cache_folder(run) / f"views_{re.sub(r'[^-.0-9A-Z_a-z]', '-', section.backbone)}_{section.image_size}.npy"
     array = _filled(path, model.num_features, fixed, mark, questions, prepare)
-    return StoredFeatures(array, mark, backbone)
+    return StoredFeatures(array, backbone, preprocessing)
 
 
 # The store
@@ -245,12 +269,22 @@ def _filled(path, columns, fixed, mark, questions, prepare):
     `answer(module, rows)` is float (rows x V, columns). Other runs that want the same wait for it.
     """
     array = open_array(path, mark)
-    if not distributed.said_by_main(array is not None):
-        with exclusive(path) if distributed.is_main() else nullcontext():
-            if not distributed.said_by_main(open_array(path, mark) is not None):
-                _make(path, columns, fixed, mark, questions, prepare())
-        array = None
-    return open_array(path, mark) if array is None else array
+    if distributed.said_by_main(array is not None):
+        return _reopened(path, mark) if array is None else array
+    with ExitStack() as lock:
+        distributed.on_main(lambda: lock.enter_context(exclusive(path)))
+        if not distributed.said_by_main(open_array(path, mark) is not None):
+            _make(path, columns, fixed, mark, questions, prepare())
+        array = _reopened(path, mark)
+        distributed.barrier()  # nobody else may make it otherwise before all have it
+    return array
+
+
+def _reopened(path, mark):
+    array = open_array(path, mark)
+    if array is None:
+        raise UserError(f"{path}: was there and is not any more, or not seen by this machine. Run the same command again.")
+    return array
 
 
 def _make(path, columns, fixed, mark, questions, answer):

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree"}
 
@@ -41,3 +42,19 @@ def killed_at(step, function):
     status = os.waitpid(child, 0)[1]
     assert status in (0, signal.SIGKILL), f"ended with status {status} at step {step}"
     return status != 0
+
+
+def kill_once_there(path, function):
+    """Run `function()` in a process of its own, which is killed as soon as the file `path` is there."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        finally:
+            os._exit(1)
+    deadline = time.time() + 120
+    while not path.is_file() and time.time() < deadline and os.waitpid(child, os.WNOHANG) == (0, 0):
+        time.sleep(0.005)
+    assert path.is_file(), f"{path} did not appear"
+    os.kill(child, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "it had ended before it was killed"

@@ -1,10 +1,7 @@
 """Training that is killed or given out in parts ends as one that is not."""
 
-import os
-import signal
-import time
-
 from helpers import assert_same_weights, refusal, run_script
+from processes import kill_once_there
 
 
 def test_killed_student_goes_on_and_ends_with_the_same_weights(trained, workplace):
@@ -16,22 +13,6 @@ def test_killed_student_goes_on_and_ends_with_the_same_weights(trained, workplac
     run_script("m11.py", "config.py", *options, cwd=workplace)
     for name in ("best.pth", "last.pth", "averaged.pth"):
         assert_same_weights(trained / "student" / name, again / name)
-
-
-def kill_once_there(path, function):
-    """Run `function()` in a process of its own, which is killed as soon as the file `path` is there."""
-    child = os.fork()
-    if child == 0:
-        try:
-            function()
-        finally:
-            os._exit(1)
-    deadline = time.time() + 120
-    while not path.is_file() and time.time() < deadline and os.waitpid(child, os.WNOHANG) == (0, 0):
-        time.sleep(0.005)
-    assert path.is_file(), f"{path} did not appear"
-    os.kill(child, signal.SIGKILL)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "it had ended before it was killed"
 
 
 def test_folds_given_out_one_by_one_make_the_same_table(trained, workplace):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers import TWO_PROCESSES, assert_same_weights, refusal, run_script, weights
-from processes import killed_at
+from processes import kill_once_there, killed_at
 
 from common.arrays import ArrayInParts, open_array
 from common.errors import UserError
@@ -18,9 +18,10 @@ from data.view_targets import softmax
 from data.views import to_device
 from models import build_model
 from recipe import stored_views
-from recipe.pictures import open_data, preprocessing_of
+from recipe.pictures import open_data, preprocessing_of, student_split
 from recipe.saved_model import load_model
 from recipe.stored_views import open_stored_views
+from recipe.training import Training, train_batches
 from utils import session
 from utils.objective import plain, with_features
 from utils.run_folder import RunFolder
@@ -69,7 +70,8 @@ def by_torch(monkeypatch):
 
 def opened(run):
     dataset, validation = open_data(run, preprocessing_of(run.config.student))
-    return open_stored_views(run, dataset, validation, one_hot(dataset.labels, 7))
+    rows, held_out = student_split(run, dataset, validation)
+    return open_stored_views(run, dataset, rows, held_out, one_hot(dataset.labels, 7))
 
 
 def logits_of(stored, row):
@@ -123,6 +125,15 @@ def test_blended_views_are_of_pictures_that_their_labeller_never_saw(run, teache
     one = np.eye(7, dtype=np.float32)[pd.factorize(pd.read_csv(teacher.oof)["label"], sort=True)[0]]
     hard = share[index] * one[rows[index]] + (1 - share[index]) * one[others[index]]
     np.testing.assert_allclose(stored.targets[[index]][0], 0.8 * hard + 0.2 * softmax(expected)[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("by", ["folds", "mean"])
+def test_no_view_shows_a_picture_that_judges_the_student(run, by_torch, by):
+    started = run("student.blended_views=0.9", f"student.views_by={by}", "data.val_root=None", "student.num_folds=3")
+    held_out = set(student_split(started, *open_data(started, preprocessing_of(started.config.student)))[1].rows)
+    rows, others, _ = opened(started).fixed.pictures(np.arange(84 * 3))
+    assert len(held_out) == 28
+    assert all((row in held_out) == (other in held_out) for row, other in zip(rows, others, strict=True))
 
 
 def test_they_are_made_once_and_again_for_other_views_or_teachers(run, teacher, by_torch, monkeypatch):
@@ -181,6 +192,11 @@ def test_an_array_in_parts_appears_whole_whenever_its_writer_is_killed(tmp_path)
     assert step > 10
     write()
     assert np.array_equal(open_array(tmp_path / "a.npy", "mark")[:, 1], np.arange(5))
+    half = ArrayInParts(tmp_path / "b.npy", np.float16, (5, 2), parts, "mark")
+    half.write(0, np.zeros((2, 2)))
+    with pytest.raises(UserError, match=r"1\.npy: is missing or damaged"):
+        half.join()
+    assert not (tmp_path / "b.npy").exists()
     assert ArrayInParts(tmp_path / "a.npy", np.float16, (5, 2), parts, "other").missing() == [0, 1]
 
 
@@ -218,12 +234,18 @@ def test_heads_answer_from_the_stored_features_what_the_whole_networks_do(run, t
     np.testing.assert_allclose(stored.targets.features[[7]], features, atol=5e-3)
 
 
+def test_heads_that_know_pictures_of_another_size_are_not_asked_about_these_features(run, by_torch):
+    expected = np.array(opened(run()).targets.logits)
+    other = opened(run("student.feature_weight=1", "teacher.image_size=48"))
+    assert np.array_equal(other.targets.logits, expected)
+
+
 # The student
 
 
 def options_of(teacher, name, *more):
     common = [f"name={name}", f"student.oof={teacher.oof}", f"data.cache={teacher.path}", *VIEWS, *LITE]
-    return ["--cfg-options", *common, "student.feature_weight=1", "student.final_epochs=1", *more]
+    return ["--cfg-options", *common, "student.feature_weight=1", "student.epochs=2", "student.final_epochs=1", *more]
 
 
 @pytest.fixture(scope="module")
@@ -240,12 +262,13 @@ def test_what_is_for_training_alone_is_not_in_the_student(taught, trained):
 
 
 def test_the_same_command_goes_on(taught, workplace):
+    """After a kill while features still pull, and with what is stored."""
     folder, teacher = taught
-    again = shutil.copytree(folder, workplace / "runs" / "taught_again")
-    for name in ("averaged.pth", "final_1.pth", "final_last.pth"):
-        (again / "student" / name).unlink()
-    run_script("m11.py", "config.py", *options_of(teacher, "taught_again"), cwd=workplace)
-    assert_same_weights(folder / "student" / "averaged.pth", again / "student" / "averaged.pth")
+    options, again = options_of(teacher, "taught_again"), workplace / "runs" / "taught_again" / "student"
+    kill_once_there(again / "last.pth", lambda: run_script("m11.py", "config.py", *options, cwd=workplace))
+    run_script("m11.py", "config.py", *options, cwd=workplace)
+    for name in ("last.pth", "averaged.pth"):
+        assert_same_weights(folder / "student" / name, again / name)
     told = refusal("m11.py", "config.py", *options_of(teacher, "taught_again", "student.num_views=2"), cwd=workplace)
     assert "holds a run with other settings:\n    num_views: 3 there, 2 now\n    views: " in told
 
@@ -335,6 +358,31 @@ def test_unlabelled_pictures_are_labelled_by_all_folds_and_learnt_with_the_other
     np.testing.assert_allclose(stored.targets[[0]], expected, atol=1e-6)
 
 
+def test_an_epoch_shows_all_of_both(run, pool, by_torch):
+    started = run(f"data.unlabelled={pool}", "data.val_root=None", "student.num_folds=3", "student.sampler=shuffle")
+    dataset, _ = open_data(started, preprocessing_of(started.config.student))
+    rows, held_out = student_split(started, dataset, None)
+    stored = open_stored_views(started, dataset, rows, held_out, one_hot(dataset.labels, 7))
+    job = Training(started, started.config.student, dataset, started.folder.student, held_out.name, stored=stored)
+    batches = train_batches(job, rows, one_hot(dataset.labels, 7))
+    assert sorted(batches.rows[batches.sampler.indices(0)]) == [*rows, *range(84, 113)]
+
+
+def test_an_unlabelled_copy_of_a_held_out_picture_is_told(run, textiles, tmp_path, by_torch, said):
+    started = run("data.val_root=None", "student.num_folds=3")
+    dataset, _ = open_data(started, preprocessing_of(started.config.student))
+    rows, held_out = student_split(started, dataset, None)
+    judge, taught = dataset.paths[held_out.rows[0]], dataset.paths[rows[0]]
+    (tmp_path / "pool").mkdir()
+    shutil.copy(dataset.root / judge, tmp_path / "pool" / "judge.jpg")
+    shutil.copy(dataset.root / taught, tmp_path / "pool" / "taught.jpg")
+    started = run("data.val_root=None", "student.num_folds=3", f"data.unlabelled={tmp_path / 'pool'}")
+    said.clear()
+    opened(started)
+    assert said.text.count("is also in the unlabelled pictures") == 1
+    assert f"{judge!r} is also in the unlabelled pictures ('judge.jpg')" in said.text
+
+
 def test_a_student_learns_from_both(pool, workplace, teacher, by_torch):
     options = options_of(teacher, "both_kinds", "student.feature_weight=0", f"data.unlabelled={pool}")
     run_script("m11.py", "config.py", *options, cwd=workplace)
@@ -354,6 +402,8 @@ def test_bad_unlabelled_pictures_are_told_as_labelled_ones(pool, run):
 
 # Refusals
 
+WIDE = [*QUICK, "student.distillation=none", "student.feature_weight=1", *LITE]
+
 
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -363,6 +413,13 @@ def test_bad_unlabelled_pictures_are_told_as_labelled_ones(pool, run):
         ([*VIEWS, "student.oof=nowhere/oof.csv"], "no teacher there. Run e4.py first"),
         ([*VIEWS, "student.views_by=nobody.pth"], "nobody.pth: no such checkpoint"),
         ([*VIEWS, "student.augmentation_backend=albumentations"], "cuts for itself"),
+        ([*VIEWS, "student.augmentation=teacher"], "augmentation='teacher' moves pixels"),
+        ([*VIEWS, "student.hard_oof=True"], "hard_oof=True: is of the OOF table"),
+        ([*QUICK, "student.distillation=none", "student.feature_weight=1"], "teacher.weights=none has no features to teach"),
+        (
+            [*WIDE, "teacher.pooling=concat"],
+            "has 2560 features, and the student's",
+        ),
         (["student.feature_weight=1", "student.head=linear"], "only the head 'mlp1280' learns features, not 'linear'"),
         ([*VIEWS, "student.num_views=0"], "student.num_views"),
         ([*VIEWS, "student.fit=pad", "student.oof={oof}"], "knows pictures with fit='stretch', not 'pad'"),

@@ -157,6 +157,8 @@ class StudentConfig(TrainConfig):
             raise UserError(f"fold={self.fold}: the folds are 0 to {self.num_folds - 1} (student.num_folds).")
         if self.feature_weight and self.head != "mlp1280":
             raise UserError(f"feature_weight={self.feature_weight:g}: only the head 'mlp1280' learns features, not '{self.head}'.")
+        if self.hard_oof and self.distillation == "views":
+            raise UserError("hard_oof=True: is of the OOF table; distillation='views' takes what is said of each view as it is.")
 
     @property
     def labels_views(self):

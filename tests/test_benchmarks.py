@@ -136,7 +136,7 @@ def test_noise_compares_students_of_moved_labels(monkeypatch, capsys, workplace,
     run(monkeypatch, "noise.py", *arguments)
     capsys.readouterr()
     run(monkeypatch, "noise.py", *arguments, "--report")
-    first, views = rows(capsys.readouterr().out.split("ablation/table.md")[-1])
+    first, views = rows(capsys.readouterr().out.split("chart.png")[-1])
     assert first[:2] == ["25%", "student.distillation=none"]
     assert first[4:7] == ["+0.0", "0, 0", "1"]
     assert views[1] == "student.distillation=views student.teacher_weight=0.5"

@@ -78,6 +78,37 @@ def _tell_shared(dataset, validation, where, rows=None):
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """Labelled and unlabelled pictures in a row, as one teacher or student sees them."""
+
+    parts: tuple[ImageDataset, ...]
+
+    def __getitem__(self, row):
+        for part in self.parts:
+            if row < len(part):
+                return part.images[row]
+            row -= len(part)
+        raise IndexError(row)
+
+    def __len__(self):
+        return sum(len(part) for part in self.parts)
+
+    @property
+    def shape(self):
+        """(N, R, R, 3), as of the images."""
+        return (len(self), *self.parts[0].images.shape[1:])
+
+    @property
+    def paths(self):
+        """Of labelled pictures as they are; of unlabelled ones after a bar, which no such path begins with."""
+        return tuple("/" * number + path for number, part in enumerate(self.parts) for path in part.paths)
+
+    @property
+    def fingerprint(self):
+        return " ".join(part.fingerprint for part in self.parts)
+
+
+@dataclass(frozen=True)
 class HeldOut:
     """Pictures that a training is judged by."""
 

@@ -17,7 +17,7 @@ from data.targets import one_hot, read_oof
 from data.view_targets import softmax
 from data.views import to_device
 from models import build_model
-from recipe import stored_views
+from recipe import stored_views, view_store
 from recipe.pictures import open_data, preprocessing_of, student_split
 from recipe.saved_model import load_model
 from recipe.stored_views import open_stored_views
@@ -65,7 +65,7 @@ def run(workplace, trained, teacher, monkeypatch):
 @pytest.fixture
 def by_torch(monkeypatch):
     """Networks are asked through PyTorch: compiling them takes seconds."""
-    monkeypatch.setattr(stored_views, "OpenVinoQueue", lambda *arguments: lambda batches: [np.full(1, np.inf)])
+    monkeypatch.setattr(view_store, "OpenVinoQueue", lambda *arguments: lambda batches: [np.full(1, np.inf)])
 
 
 def opened(run):
@@ -140,7 +140,7 @@ def test_they_are_made_once_and_again_for_other_views_or_teachers(run, teacher, 
     opened(run())
     before = teacher.views.read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(stored_views._OfPixels, "__call__", None)
+        patched.setattr(view_store.OfPixels, "__call__", None)
         opened(run("seed=7"))  # another student may learn from them
     opened(run("student.num_views=2"))
     assert np.load(teacher.views).shape == (84, 2, 7)
@@ -154,8 +154,8 @@ def test_they_are_made_once_and_again_for_other_views_or_teachers(run, teacher, 
 
 
 def test_what_was_made_before_a_kill_is_not_made_again(run, teacher, by_torch, monkeypatch):
-    monkeypatch.setattr(stored_views, "PART", 10)
-    answer = stored_views._OfPixels.__call__
+    monkeypatch.setattr(view_store, "PART", 10)
+    answer = view_store.OfPixels.__call__
     expected = opened(run()).targets.logits.tobytes()
     teacher.views.unlink()
     asked = []
@@ -166,7 +166,7 @@ def test_what_was_made_before_a_kill_is_not_made_again(run, teacher, by_torch, m
             raise KeyboardInterrupt
         return answer(self, network, rows)
 
-    monkeypatch.setattr(stored_views._OfPixels, "__call__", counting)
+    monkeypatch.setattr(view_store.OfPixels, "__call__", counting)
     with pytest.raises(KeyboardInterrupt):
         opened(run())
     assert not teacher.views.exists()

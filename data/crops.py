@@ -12,13 +12,13 @@ MIN_AREA, ASPECT = 0.3, 4 / 3  # of what a random zoom shows: least share of the
 def center_crop(images, rows, size, rng=None):
     """The middle `size` x `size` pixels of the pictures number `rows`."""
     offset = np.full(len(rows), _room(images, size) // 2)
-    return _windows(images, size)[rows, offset, offset]
+    return _squares(images, rows, offset, offset, size)
 
 
 def random_crop(images, rows, size, rng):
     """`size` x `size` pixels from a random place, another one for each picture."""
     tops, lefts = rng.integers(_room(images, size) + 1, size=(2, len(rows)))
-    return _windows(images, size)[rows, tops, lefts]
+    return _squares(images, rows, tops, lefts, size)
 
 
 def random_zoom(images, rows, size, rng, min_area=MIN_AREA, aspect=ASPECT):
@@ -62,9 +62,8 @@ def _room(images, size):
     return room
 
 
-def _windows(images, size):
-    """View (N, room + 1, room + 1, size, size, 3) of all places to cut from."""
-    return np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
+def _squares(images, rows, tops, lefts, size):
+    return np.stack([images[row][y : y + size, x : x + size] for row, y, x in zip(rows, tops, lefts, strict=True)])
 
 
 CROPS = {"center": center_crop, "random": random_crop, "zoom": random_zoom}

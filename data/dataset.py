@@ -21,6 +21,7 @@ from tqdm import tqdm
 from common.arrays import open_array, write_array
 from common.errors import UserError
 from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json, write_text
+from data.corrections import Remaining, correct
 from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, only_read_here, read_file
 from data.index import STATE, changes_between, fingerprint, list_images, list_unlabelled
 from data.listing import indented
@@ -37,7 +38,7 @@ class ImageDataset:
     classes: tuple[str, ...]
     table: pd.DataFrame  # path (relative, POSIX, sorted), label ('' where there are none), and COLUMNS' facts of each file
     fingerprint: str  # of classes, paths, labels and contents; the same on every machine
-    images: np.ndarray  # memory map, uint8 (N, S, S, 3) RGB
+    images: np.ndarray | Remaining  # memory map, uint8 (N, S, S, 3) RGB
 
     def __len__(self):
         return len(self.table)
@@ -54,13 +55,13 @@ class ImageDataset:
         return self.table["path"].tolist()
 
 
-def open_dataset(root, folder, size, classes=None, name="train", fit="stretch", max_pixels=None, verify=False):
+def open_dataset(root, folder, size, classes=None, name="train", fit="stretch", max_pixels=None, verify=False, corrections=None):
     """The pictures below `root`, each resized to `size` x `size` pixels, with index and cache kept in `folder`.
 
     name: `train` (data.root), `validation` (data.val_root) or `unlabelled` (data.unlabelled), whose pictures have no classes. fit:
     see `data.preprocessing.resize_square`; each has a cache of its own, while the fingerprint, which is of the files, is the same.
     max_pixels: larger pictures are bad files (None: `data.decode.MAX_PIXELS`). verify: hash every file again, whatever its size and
-    dates say.
+    dates say. corrections: a table as `data.corrections` reads it. It changes what is made of the index, which is of the files.
     Raises UserError for anything wrong with the root or the classes, and one that lists all bad files at once.
     """
     root, folder, max_pixels = Path(root), Path(folder), max_pixels or MAX_PIXELS
@@ -78,11 +79,13 @@ def open_dataset(root, folder, size, classes=None, name="train", fit="stretch", 
         images = open_array(cache_path, fingerprint(known, classes)) if known is not None else None
         if images is None:
             known, images = _decode_all(root, table, size, fit, max_pixels, cache_path, folder, classes)
-            _check_duplicates(root, known)
             kinds = f", {len(classes)} classes" if classes else ""
             log.info(f"{name}: {len(known)} pictures{kinds}, cached at {size} px in {cache_path}")
         if known is not before:
             _write_index(index_path, root, known, classes)
+    if corrections is not None:
+        known, images = correct(known, images, classes, corrections)
+    _check_duplicates(root, known)
     _tell_what_only_python_reads(root, known)
     return ImageDataset(root, classes, known, fingerprint(known, classes), images)
 
@@ -221,6 +224,7 @@ def _check_duplicates(root, table):
         lines = indented(" = ".join(map(repr, group["path"])) for group in clashes)
         raise UserError(
             f"{root}: {len(clashes)} pictures lie in more than one class:\n{lines}\nKeep each in the class it belongs to."
+            " Remove the others, or give them the label 'drop' in data.corrections."
         )
     if groups:
         example, labelled = " = ".join(map(repr, groups[0]["path"])), bool(table["label"].iloc[0])

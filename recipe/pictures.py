@@ -42,7 +42,7 @@ def open_training(run, preprocessing):
     if data.draw_textiles:
         root = Path(data.root).parent
         distributed.main_first(lambda: write_textiles(root, num_train=data.draw_textiles, seed=DRAWING_SEED))
-    return _open(run, preprocessing, data.root, classes=data.classes)
+    return _open(run, preprocessing, data.root, classes=data.classes, corrections=data.corrections)
 
 
 def open_unlabelled(run, preprocessing, held_out=None):

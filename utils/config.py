@@ -32,6 +32,8 @@ class DataConfig:
     root: str = "/home/data/14"  # folder of class folders
     classes: tuple[str, ...] | None = None  # fixed class order; None: the folder names, sorted
     val_root: str | None = None  # validation pictures in a folder of their own; None: a fold of `root`
+    # A table path,label of labels of `root` to correct: another class than the folder's, or drop to leave the picture out.
+    corrections: str | None = None
     unlabelled: str | None = None  # folder of pictures without classes, at any depth, for stored views to learn from; None: no such
     cache: str | None = None  # folder of index and pixel cache, which several runs may share; None: the run folder
     max_pixels: OneOrMore = 200_000_000  # larger pictures are refused unopened: a small file may unfold to gigabytes

@@ -1,0 +1,114 @@
+"""Corrections of labels: a table path,label beside the pictures, as the report saves it or a person writes it.
+
+A label is another class than the folder's, or `drop` for a picture that is to be left out. No file is moved or removed.
+"""
+
+import difflib
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from common.errors import UserError, os_user_error
+from data.listing import indented
+
+log = logging.getLogger("run")
+DROP = "drop"
+
+
+def correct(table, images, classes, file):
+    """(table, images) with what `file` says: labels changed, pictures left out; how many rows did what is said.
+
+    table: with path and label of each picture, in the order of `images` (N, S, S, 3). Raises UserError, which names them all, for
+    rows about unknown pictures or classes, for two rows that contradict each other, and for a class that nothing is left of.
+    """
+    if DROP in classes:
+        raise UserError(
+            f"data.corrections: a class is called {DROP!r}, which there means to leave a picture out. Rename its folder."
+        )
+    corrections = _read(file)
+    _refuse(file, _faults(corrections, table, classes))
+    wanted = dict(zip(corrections["path"], corrections["label"], strict=True))
+    labels = table["label"].where(~table["path"].isin(wanted), table["path"].map(wanted))
+    dropped = labels == DROP
+    moved = int(((labels != table["label"]) & ~dropped).sum())
+    idle = len(wanted) - moved - int(dropped.sum())
+    log.info(
+        f"{file}: {moved} labels changed, {int(dropped.sum())} pictures left out"
+        + (f", {idle} rows say what the folder says" if idle else "")
+    )
+    empty = [name for name in classes if not (labels == name).any()]
+    if empty:
+        raise UserError(f"{file}: leaves no pictures in the class{'es' * (len(empty) > 1)} {', '.join(empty)}. Keep some of each.")
+    corrected = table.assign(label=labels)[~dropped].reset_index(drop=True)
+    return corrected, Remaining(images, np.flatnonzero(~dropped)) if dropped.any() else images
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """The pictures number `rows` of `images` (N, S, S, 3): indexed by a number, several or a slice, and copied only then."""
+
+    images: np.ndarray
+    rows: np.ndarray  # int64 (M,)
+
+    def __getitem__(self, which):
+        return self.images[self.rows[which]]
+
+    def __len__(self):
+        return len(self.rows)
+
+    @property
+    def shape(self):
+        return (len(self), *self.images.shape[1:])
+
+
+def _read(file):
+    """The columns path and label of what a person, a spreadsheet or the report wrote, without blanks around them or empty rows."""
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: no such file (data.corrections).") from error
+    except OSError as error:
+        raise os_user_error(error, file, "read") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 text. Save the table as CSV in UTF-8.") from error
+    except ValueError as error:
+        raise UserError(
+            f"{file}: cannot be read as CSV ({' '.join(str(error).split())}). It is a table with the columns path,label."
+        ) from error
+    if not {"path", "label"} <= set(table.columns):
+        raise UserError(
+            f"{file}: its columns are {', '.join(map(repr, table.columns))}, not path and label. "
+            "The first line must be `path,label`, with a comma."
+        )
+    table = table[["path", "label"]].assign(line=np.arange(len(table)) + 2)
+    return table[(table["path"] != "") | (table["label"] != "")].drop_duplicates(["path", "label"])
+
+
+def _faults(corrections, table, classes):
+    """What is wrong, a text for each row."""
+    paths, seen = set(table["path"]), {}
+    for path, label, line in corrections.itertuples(index=False, name=None):
+        where = f"row {line}: {path!r}"
+        if path not in paths:
+            yield f"{where} is no picture of data.root{_near(path, table['path'])}"
+        elif path in seen:
+            yield f"{where} is {label!r} here and {seen[path]!r} in another row"
+        seen[path] = label
+        if label != DROP and label not in classes:
+            yield f"{where} has the label {label!r}, which is no class{_near(label, classes)}"
+
+
+def _refuse(file, faults):
+    faults = list(faults)
+    if faults:
+        raise UserError(
+            f"{file}: {len(faults)} rows make no sense:\n{indented(faults)}\n"
+            f"Paths are as in index.csv, labels a class or {DROP!r}. Correct them, or leave data.corrections out."
+        )
+
+
+def _near(name, others):
+    close = difflib.get_close_matches(name, others, n=1)
+    return f" (near: {close[0]!r})" if close else ""

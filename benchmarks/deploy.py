@@ -40,6 +40,7 @@ from recipe.exporting import export_ir
 from recipe.pictures import held_out_files
 from recipe.predictor import CheckpointPredictor, IrPredictor, check_exported
 from utils import session
+from utils.metrics import contest_score
 
 TURN = 20  # pictures
 # Runs a command and notes its peak of memory. The kernel counts in what a process held before it became the command, so that this
@@ -66,7 +67,7 @@ def main(argv=None):
         table, name = at_inputs(run, files, labels, partial(run_classify, args.classify, args.seconds)), "inputs"
     else:
         table, name = all_ways(run, files, labels, partial(run_classify, args.classify, args.seconds)), "benchmark"
-    table["score"] = args.weight * table["accuracy"] + (1 - args.weight) * (table["fps"] / args.target).clip(upper=1)
+    table["score"] = contest_score(table["accuracy"], table["fps"], args.weight, args.target)
     output = args.output or run.folder.deploy
     make_folder(output)
     write_csv(output / f"{name}.csv", table)

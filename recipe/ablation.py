@@ -186,8 +186,7 @@ class Workplace:
     def epochs_within(self, trial, config, minutes):
         """Epochs of the student that take about `minutes`: two epochs are timed, once for all seeds of the same settings."""
         timing = dataclasses.replace(_changed(config, "student", epochs=2, final_epochs=0), seed=0)
-        place = self.run("student", "timing", folder_name(trial.options), timing).path
-        rows = pd.read_csv(place / "student" / "metrics.csv")
+        rows = pd.read_csv(self.run("student", "timing", folder_name(trial.options), timing).student.metrics)
         return max(1, int(60 * minutes / (rows["seconds"] + rows["eval_seconds"]).mean()))
 
     def is_finished(self, trial):
@@ -236,7 +235,7 @@ def _is_ready_teacher(folder, config, with_models):
 
 def _what_it_learns(config, stage):
     """What decides what a stage ("teacher", "student") learns: not its name and place, nor how the machine is made to work."""
-    root, val_root, *more = _pictures(config)
+    root, val_root, *more = *_pictures(config), config.data.corrections and expanded(config.data.corrections).absolute()
     # What judges the best epoch; a teacher's is chosen by its own fold.
     students = [val_root, config.data.unlabelled and expanded(config.data.unlabelled).absolute()] if stage == "student" else []
     return getattr(config, stage), config.seed, root, *more, *students

@@ -26,6 +26,11 @@ def kl_divergence(probs, others):
     return float((probs * (logs[0] - logs[1])).sum(1).mean())
 
 
+def contest_score(accuracy, fps, weight=0.7, target=162.5):
+    """The contest's score: accuracy counts `weight`, the rest speed, up to `target` pictures a second (what its entry reached)."""
+    return weight * accuracy + (1 - weight) * np.minimum(1, fps / target)
+
+
 def mcnemar(right, others_right):
     """(n, m, p): how many pictures only the first got right, only the second, and how likely such odds are of equals (two-sided).
 

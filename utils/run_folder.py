@@ -49,6 +49,11 @@ class TrainingFolder:
         return self.path / "averaged.pth"
 
     @property
+    def metrics(self):
+        """A row of numbers for each epoch."""
+        return self.path / "metrics.csv"
+
+    @property
     def features(self):
         """Pooled features of the frozen backbone, of all pictures."""
         return self.path / "features.npy"
@@ -91,6 +96,11 @@ class DeployFolder:
     def labels(self):
         """The class names, one a line."""
         return self.path / "labels.txt"
+
+    @property
+    def held_out(self):
+        """What the exported student says of the held-out pictures."""
+        return self.path / "held_out.csv"
 
     @property
     def manifest(self):
@@ -169,6 +179,11 @@ class RunFolder:
     def exported(self):
         """The files in `deploy`."""
         return DeployFolder(self.deploy)
+
+    @property
+    def report(self):
+        """What `report.py` writes."""
+        return self.path / "report.html"
 
     @property
     def submission(self):

@@ -1,0 +1,119 @@
+"""What a run left, opened once for all sections of its report."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from common.errors import UserError
+from common.files import read_csv, read_json
+from data.dataset import ImageDataset
+from data.targets import read_oof
+from recipe.pictures import HeldOut, open_data, preprocessing_of, student_split
+from utils.config import RunConfig
+from utils.run_folder import RunFolder
+
+
+class Missing(Exception):
+    """A section has nothing to show; `text` says why, in English with {placeholders}, `values` fill them."""
+
+    def __init__(self, text, **values):
+        super().__init__(text)
+        self.text, self.values = text, values
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures themselves: those that were trained on, and those that the student is judged by."""
+
+    training: ImageDataset
+    held_out: HeldOut
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The files of one run; each property reads one of them, and raises `Missing` or UserError where it cannot."""
+
+    run: object  # `utils.session.Session`
+    _opened: dict = field(default_factory=dict)
+
+    @property
+    def folder(self) -> RunFolder:
+        return self.run.folder
+
+    @property
+    def config(self) -> RunConfig:
+        return self.run.config
+
+    @cached_property
+    def results(self):
+        """results.json."""
+        return self.folder.results()
+
+    @cached_property
+    def deployed(self):
+        """What the export measured: the section `deploy` of results.json."""
+        if "deploy" not in self.results or not self.folder.exported.manifest.is_file():
+            raise Missing("Nothing was exported yet. Run: {command}", command=f"python export_openvino.py {self.folder.path}")
+        return self.results["deploy"]
+
+    @cached_property
+    def manifest(self):
+        """manifest.json of the export."""
+        self.deployed  # noqa: B018, raises Missing
+        return read_json(self.folder.exported.manifest)
+
+    @cached_property
+    def pictures(self):
+        """The `Pictures`; Missing, with the reason, where they are not what they were when the student was trained."""
+        try:
+            training, validation = open_data(self.run, preprocessing_of(self.config.student))
+        except UserError as error:
+            raise Missing("The pictures cannot be shown: {reason}", reason=str(error).splitlines()[0]) from error
+        if training.fingerprint != read_json(self.folder.settings("student")).get("fingerprint"):
+            raise Missing("The pictures have changed since the student was trained, so they are not shown.")
+        return Pictures(training, student_split(self.run, training, validation)[1])
+
+    @cached_property
+    def classes(self):
+        """The class names, in the order of the network's answers."""
+        return tuple(read_json(self.folder.settings("student"))["classes"])
+
+    @cached_property
+    def out_of_fold(self):
+        """float32 (N, K): what the teacher's folds say of the training pictures that they never saw."""
+        path = self.config.student.oof or self.folder.oof
+        try:
+            return read_oof(path, self.pictures.training)
+        except UserError as error:
+            raise Missing("No out-of-fold predictions: {reason}", reason=str(error).splitlines()[0]) from error
+
+    @cached_property
+    def answers(self):
+        """The exported student's answers for the held-out pictures, a table path, label, p_<class>...: calibrated."""
+        self.deployed  # noqa: B018, raises Missing
+        path = self.folder.exported.held_out
+        if not path.is_file():
+            raise Missing("The export left no answers. Run: {command}", command=f"python export_openvino.py {self.folder.path}")
+        return read_csv(path, texts=("path", "label"))
+
+    @cached_property
+    def probabilities(self):
+        """float64 (M, K) of `answers`."""
+        return self.answers[[f"p_{name}" for name in self.classes]].to_numpy(np.float64)
+
+    @cached_property
+    def labels(self):
+        """int64 (M,) of `answers`."""
+        number = {name: k for k, name in enumerate(self.classes)}
+        return self.answers["label"].map(number).to_numpy(np.int64)
+
+    def histories(self):
+        """{name: metrics.csv as a DataFrame} of each fold and of the student, as far as they are there."""
+        folders = {"student": self.folder.student, "control": self.folder.control}
+        if self.folder.settings("teacher").is_file():
+            count = read_json(self.folder.settings("teacher"))["num_folds"]
+            folders |= {f"fold {k}": self.folder.fold(k) for k in range(count)}
+        tables = {name: folder.metrics for name, folder in folders.items()}
+        return {name: pd.read_csv(path) for name, path in tables.items() if path.is_file()}

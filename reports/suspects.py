@@ -1,0 +1,101 @@
+"""Pictures to look at: labels that the teacher contradicts (cleanlab), near-duplicates and poor quality (cleanvision)."""
+
+import contextlib
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from reports.thumbnails import LONGEST, shown
+
+KINDS = ("blurry", "dark", "light", "low_information", "odd_aspect_ratio", "odd_size")
+OF_PIXELS = ("blurry", "dark", "light", "low_information")  # the others are of widths and heights, which the index has
+MAX_LOOKED_AT = 3_000  # pictures whose pixels are looked at, at a few milliseconds each
+
+
+def label_issues(labels, probs):
+    """[(row, suggested class)] whose labels (N,) confident learning doubts, by out-of-fold `probs` (N, K), the worst first.
+
+    Northcutt et al. 2021, arXiv:1911.00068.
+    """
+    from cleanlab.filter import find_label_issues  # half a second to import
+
+    rows = find_label_issues(labels, probs.astype(np.float64), return_indices_ranked_by="self_confidence", n_jobs=1)
+    return [(int(row), int(probs[row].argmax())) for row in rows]
+
+
+def looked_at(total, limit=MAX_LOOKED_AT):
+    """int (M,): evenly spread numbers of at most `limit` of `total` pictures."""
+    return np.unique(np.linspace(0, total - 1, min(total, limit)).round().astype(int)) if total else np.arange(0)
+
+
+def quality_issues(dataset, fit, limit=MAX_LOOKED_AT):
+    """{kind of KINDS: rows, the worst first}, as cleanvision judges. Sizes are those of the files, pixels those of the cache."""
+    from cleanvision.issue_managers.image_property import AspectRatioProperty, SizeProperty
+
+    rows = looked_at(len(dataset), limit)
+    issues, _ = _imagelab([_Shown(dataset, row, fit) for row in rows], {kind: {} for kind in OF_PIXELS})
+    found = {kind: rows[_worst_first(issues, kind)] for kind in OF_PIXELS}
+    width, height = dataset.table["width"], dataset.table["height"]
+    ratio, size = np.minimum(width / height, height / width), np.sqrt(width * height)
+    for kind, judge, values, threshold in (
+        ("odd_aspect_ratio", AspectRatioProperty(), {"aspect_ratio": ratio}, {"threshold": 0.35}),
+        ("odd_size", SizeProperty(), {"size": size}, {}),
+    ):
+        scores = judge.get_scores(pd.DataFrame(values), kind)
+        issues = scores.join(judge.mark_issue(scores, kind, **threshold))
+        found[kind] = _worst_first(issues, kind)
+    return {kind: found[kind].tolist() for kind in KINDS if len(found[kind])}
+
+
+def near_duplicates(parts, fit, limit=MAX_LOOKED_AT):
+    """Groups of pictures with the same perceptual hash: [[(number of the part, row), ...]].
+
+    parts: `ImageDataset`s; at most `limit` pictures of them all are looked at.
+    """
+    everything = [(number, row) for number, part in enumerate(parts) for row in range(len(part))]
+    chosen = [everything[i] for i in looked_at(len(everything), limit)]
+    _, info = _imagelab(
+        [_Shown(parts[number], row, fit) for number, row in chosen], {"exact_duplicates": {}, "near_duplicates": {}}
+    )
+    sets = info["near_duplicates"]["sets"] + info["exact_duplicates"]["sets"]
+    return [[chosen[i] for i in group] for group in sets]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A picture as torchvision's data sets give them, made when asked for."""
+
+    dataset: object
+    row: int
+    fit: str
+
+    def __iter__(self):
+        yield self[0]
+
+    def __getitem__(self, _):
+        picture = Image.fromarray(shown(self.dataset, self.row, self.fit))
+        picture.thumbnail((LONGEST, LONGEST))
+        return picture
+
+
+def _imagelab(pictures, issue_types):
+    """(table of issues, info) of cleanvision, in silence."""
+    from cleanvision import Imagelab
+
+    if not pictures:
+        return pd.DataFrame(), {kind: {"sets": []} for kind in issue_types}
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        lab = Imagelab(torchvision_dataset=pictures, verbose=False)
+        lab.find_issues(issue_types, n_jobs=1, verbose=False)
+    return lab.issues, lab.info
+
+
+def _worst_first(issues, kind):
+    """int (M,): positions of the pictures with that issue."""
+    if not len(issues):
+        return np.arange(0)
+    wrong = np.flatnonzero(issues[f"is_{kind}_issue"])
+    return wrong[np.argsort(issues[f"{kind}_score"].to_numpy()[wrong], kind="stable")]

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -16,24 +17,22 @@ STYLE = {
 }  # fmt: skip
 
 
-def curves(histories, columns, titles):
-    """{name: table of epochs} -> SVG, one plot below a title for each of the `columns`; the last name is drawn strongest."""
+def curve(histories, column, title, xlabel):
+    """{name: table of epochs} -> SVG of one of its columns; the student's is drawn strongest."""
 
     def draw(figure):
-        for plot, column, title in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, titles, strict=True):
-            for i, (name, table) in enumerate(histories.items()):
-                if column in table:
-                    strong = name in ("student", "control")
-                    plot.plot(
-                        table["epoch"], table[column], color=COLOURS[i % len(COLOURS)], label=name,
-                        linewidth=2 if strong else 1, marker="o" if len(table) == 1 else None,
-                    )  # fmt: skip
-            plot.set_title(title)
-            plot.set_xlabel("epoch")
-            plot.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.axes[0].legend(fontsize=8)
+        plot = figure.subplots()
+        for i, (name, table) in enumerate(histories.items()):
+            if column in table:
+                plot.plot(
+                    table["epoch"], table[column], color=COLOURS[i % len(COLOURS)], label=name,
+                    linewidth=1 if name.startswith("fold") else 2, marker="o" if len(table) == 1 else None,
+                )  # fmt: skip
+        plot.set(title=title, xlabel=xlabel)
+        plot.xaxis.set_major_locator(MaxNLocator(integer=True))
+        plot.legend(fontsize=8)
 
-    return _svg(draw, (4 * len(columns), 3.2))
+    return _svg(draw, (4, 3.2))
 
 
 def precision_recall(points, xlabel, ylabel):
@@ -95,7 +94,8 @@ def speed(points, xlabel, ylabel):
 
 def _svg(draw, size):
     """What `draw` draws on a figure of that size in inches, as an <svg> element for the middle of a page."""
-    with rc_context(STYLE):
+    # Its text is drawn by the browser, so what matplotlib's fonts lack does not matter.
+    with rc_context(STYLE), warnings.catch_warnings(action="ignore"):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         text = io.StringIO()

@@ -81,9 +81,9 @@ def curves(evidence, texts):
     histories = evidence.histories()
     if not histories:
         raise Missing("No epochs were logged: heads alone are trained without.")
-    return {
-        "svg": plots.curves(histories, ("loss", "accuracy", "lr"), [texts(name) for name in ("loss", "accuracy", "learning rate")])
-    }
+    columns = {"loss": texts("loss"), "accuracy": texts("accuracy"), "lr": texts("learning rate")}
+    drawn = {key: title for key, title in columns.items() if any(key in table for table in histories.values())}
+    return {"plots": [(title, plots.curve(histories, key, title, texts("epoch"))) for key, title in drawn.items()]}
 
 
 def classes(evidence, texts):
@@ -102,7 +102,7 @@ def classes(evidence, texts):
         "matrix": _matrix(counts, names) if len(names) <= MAX_MATRIX else None,
         "confusions": [{"true": names[i], "answer": names[j], "count": n} for n, i, j in worst[:20]],
         "cells": _cells(evidence, answered, labels, sorted(wanted, key=lambda cell: (cell[1] == cell[2], -cell[0]))),
-        "svg": plots.precision_recall(_pr_points(probs, labels, names), texts("recall"), texts("precision")),
+        "svg": plots.precision_recall([*_pr_points(probs, labels, names)], texts("recall"), texts("precision")),
         "per_cell": PER_CELL,
     }
 
@@ -163,20 +163,19 @@ def labels_to_look_at(evidence, texts, limit=200):
 
 
 def _suspects(evidence, texts, training, limit):
-    """found: how many; suspects: the worst; no_suspects: why none could be looked for."""
+    """found: how many; suspects: the worst; surest: how many of these are; no_suspects: why none could be looked for."""
     try:
         found = suspects.label_issues(training.labels, evidence.out_of_fold)
     except Missing as reason:
-        return {"found": 0, "suspects": [], "no_suspects": texts(reason.text, **reason.values)}
-    shown_ones = [_suspect(evidence, training, row, other) for row, other in found[:limit]]
-    return {"found": len(found), "suspects": shown_ones, "no_suspects": None}
+        return {"found": 0, "suspects": [], "surest": 0, "no_suspects": texts(reason.text, **reason.values)}
+    worst = [_suspect(evidence, training, *suspect) for suspect in found[:limit]]
+    return {"found": len(found), "suspects": worst, "surest": sum(shown["sure"] for shown in worst), "no_suspects": None}
 
 
-def _suspect(evidence, training, row, suggested):
-    probs, given = evidence.out_of_fold[row], int(training.labels[row])
-    names = evidence.classes
+def _suspect(evidence, training, row, suggested, sure):
+    probs, given, names = evidence.out_of_fold[row], int(training.labels[row]), evidence.classes
     return {
-        **_picture(evidence, training, row),
+        **_picture(evidence, training, row), "sure": sure,
         "given": names[given], "given_probability": float(probs[given]),
         "suggested": names[suggested], "suggested_probability": float(probs[suggested]),
     }  # fmt: skip

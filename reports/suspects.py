@@ -16,14 +16,19 @@ MAX_LOOKED_AT = 3_000  # pictures whose pixels are looked at, at a few milliseco
 
 
 def label_issues(labels, probs):
-    """[(row, suggested class)] whose labels (N,) confident learning doubts, by out-of-fold `probs` (N, K), the worst first.
+    """[(row, suggested class, is it surely wrong)]: where out-of-fold `probs` (N, K) contradict the `labels` (N,), the worst first.
 
-    Northcutt et al. 2021, arXiv:1911.00068.
+    Sure is what confident learning is: where such labels are confused more often than the teacher's doubts explain (Northcutt et
+    al. 2021, arXiv:1911.00068).
     """
     from cleanlab.filter import find_label_issues  # half a second to import
 
-    rows = find_label_issues(labels, probs.astype(np.float64), return_indices_ranked_by="self_confidence", n_jobs=1)
-    return [(int(row), int(probs[row].argmax())) for row in rows]
+    def found_by(way):
+        probabilities = probs.astype(np.float64)
+        return find_label_issues(labels, probabilities, filter_by=way, return_indices_ranked_by="self_confidence", n_jobs=1)
+
+    sure = {*map(int, found_by("prune_by_noise_rate"))}
+    return [(int(row), int(probs[row].argmax()), int(row) in sure) for row in found_by("predicted_neq_given")]
 
 
 def looked_at(total, limit=MAX_LOOKED_AT):

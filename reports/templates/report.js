@@ -83,10 +83,8 @@ if (save) {
   };
   document.addEventListener("change", tell);
   tell();
-  document.getElementById("all").addEventListener("click", () => {
-    const ticks = [...document.querySelectorAll("#suspects input[data-path]")];
-    const wanted = ticks.some((tick) => !tick.checked);
-    for (const tick of ticks) tick.checked = wanted;
+  document.getElementById("surest")?.addEventListener("click", () => {
+    for (const tick of document.querySelectorAll("input[data-sure]")) tick.checked = true;
     tell();
   });
   save.addEventListener("click", () => {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from utils.calibration import LIMITS, calibration, cross_fitted, expected_calibration_error, fit_temperature
+from utils.calibration import LIMITS, calibrate, cross_fitted, expected_calibration_error, fit_temperature
 
 
 def pictures(num, temperature, num_classes=5, seed=0):
@@ -79,11 +79,11 @@ def test_no_picture_is_judged_by_a_temperature_that_it_helped_to_fit():
 
 def test_what_is_noted_is_the_same_each_time_and_honest_about_little_data():
     logits, labels = pictures(400, 2.5)
-    noted = calibration(logits, labels, "validation pictures")
-    assert noted == calibration(logits, labels, "validation pictures")
+    noted = calibrate(logits, labels, "validation pictures")
+    assert noted == calibrate(logits, labels, "validation pictures")
     assert (noted["fitted_on"], noted["pictures"]) == ("validation pictures", 400)
     assert noted["temperature"] == fit_temperature(logits, labels)
     assert noted["ece_before"] == expected_calibration_error(softmax(logits, axis=1), labels)
     assert noted["ece_after"] == expected_calibration_error(cross_fitted(logits, labels), labels) < noted["ece_before"]
     assert {type(value) for value in noted.values()} == {float, int, str}
-    assert 0 <= calibration(logits[:1], labels[:1], "one")["ece_after"] <= 1
+    assert 0 <= calibrate(logits[:1], labels[:1], "one")["ece_after"] <= 1

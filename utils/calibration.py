@@ -59,8 +59,8 @@ def cross_fitted(logits, labels, seed=0):
     return probs
 
 
-def calibration(logits, labels, fitted_on):
-    """What is noted of a calibration on these pictures, `fitted_on` in words, as JSON types.
+def calibrate(logits, labels, fitted_on):
+    """The temperature for these pictures, `fitted_on` in words, and what it is worth, as JSON types.
 
     {'temperature', 'fitted_on', 'pictures', 'ece_before': the calibration error as it was, 'ece_after': that of `cross_fitted`}
     """

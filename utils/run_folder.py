@@ -93,6 +93,11 @@ class DeployFolder:
         return self.path / "labels.txt"
 
     @property
+    def held_out(self):
+        """What the calibrated network says of the pictures that its temperature was fitted on."""
+        return self.path / "held_out.csv"
+
+    @property
     def manifest(self):
         """What the others are, and their SHA-256."""
         return self.path / "manifest.json"
@@ -220,6 +225,13 @@ class RunFolder:
         """Is the exported network the student that lies here now? A student that was removed since is taken for the same."""
         path = self.shipped()
         return not path.is_file() or sha256(path) == self._exported_checkpoint()["sha256"]
+
+    def is_exported(self, checkpoint):
+        """Is the file `checkpoint` the one that the exported network was made of?"""
+        path = Path(checkpoint).absolute()
+        if path.parent != self.student.path.absolute() or not self.exported.manifest.is_file():
+            return False
+        return path.name == self._exported_checkpoint()["file"] and self.export_is_current()
 
     def _exported_checkpoint(self):
         """{'file': name, 'sha256': hex} of the manifest."""

@@ -5,10 +5,11 @@
     python export_openvino.py runs/demo --input uint8 --color bgr     raw pixels in, normalisation in the network
     python export_openvino.py runs/demo --input uint8 --resize        whole pictures in, resizing in the network too
     python export_openvino.py runs/demo --checkpoint best --batch 1
+    python export_openvino.py runs/demo --reject 0.6                  programs answer `unknown` where they are less sure
 
-Reads runs/<name>/student/averaged.pth, leaves runs/<name>/deploy/{model.onnx,model.xml,model.bin,labels.txt,manifest.json},
-with --int8 model_int8.xml and .bin too, and prints what the run achieved. If an exported file answers differently from
-PyTorch, nothing is written.
+Reads runs/<name>/student/averaged.pth, leaves runs/<name>/deploy/{model.onnx,model.xml,model.bin,labels.txt,held_out.csv,
+manifest.json}, with --int8 model_int8.xml and .bin too, and prints what the run achieved. The network's last layer is divided by
+a temperature, so that its probabilities are true. If an exported file answers differently from PyTorch, nothing is written.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def main(argv=None):
     checkpoint = run.folder.trained() if args.checkpoint is None else named_checkpoint(run.folder.student.path, args.checkpoint)
     saved = load_model(checkpoint)
     taken = NetworkInput(saved.preprocessing, args.input == "uint8", args.color, args.resize, args.batch == "1")
-    export = open_export(run, saved, taken)
+    export = open_export(run, saved, taken, args.reject)
 
     with staged_folder(run.folder.deploy) as folder:
         files = DeployFolder(folder)
@@ -44,7 +45,10 @@ def main(argv=None):
         if args.int8:
             scores |= export.write_int8(files, scores["OpenVINO"], args.int8_budget)
         speed = compare(export.engines(files))
-        measured = {"accuracy": scores, "measured_on": export.measured_on, "parity": differences, "speed": speed}
+        measured = {
+            "accuracy": scores, "measured_on": export.measured_on, "parity": differences, "speed": speed,
+            "calibration": export.calibration, "reject_below": args.reject,
+        }  # fmt: skip
         write_manifest(files, checkpoint, saved.meta, taken, measured, code_version())
     run.folder.save_results("deploy", {"checkpoint": checkpoint.name, **measured})
     report(run.folder)
@@ -64,6 +68,8 @@ def parse(argv):
                         help=f"percentage points of accuracy that INT8 may cost (default: {INT8_BUDGET})")  # fmt: skip
     parser.add_argument("--tolerance", type=not_negative, default=1e-4,
                         help="largest difference of probabilities (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--reject", type=session.share, default=0.0, metavar="X",
+                        help="programs answer 'unknown' where the confidence is below X, 0..1 (default: 0, never)")  # fmt: skip
     args = parser.parse_args(argv)
     if args.int8_budget is not None and not args.int8:
         parser.error("--int8-budget needs --int8")
@@ -120,6 +126,11 @@ def report(folder):
         log.info("\n" + "\n".join(f"{what}: {number}" for what, number in label_rows(teacher)))
     speed = [(name, f"{ms:.2f}", f"{p99:.2f}", f"{fps:.0f}", f"{rate:.0f}") for name, ms, p99, fps, rate in deploy["speed"]]
     log.info("\n" + format_table(speed, ("engine (CPU)", "ms an image", "p99 ms", "FPS", "FPS, many at a time")))
+    if found := deploy["calibration"]:
+        log.info(
+            f"\ncalibration: temperature {found['temperature']:.2f}, fitted on {found['fitted_on']} ({found['pictures']}); "
+            f"calibration error (ECE) {found['ece_before']:.4f} -> {found['ece_after']:.4f}"
+        )
 
 
 def _size(path):

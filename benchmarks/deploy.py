@@ -236,7 +236,7 @@ def run_classify(program, seconds, xml_path, files, labels):
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder, "pictures.txt")
         listed.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
-        command = [str(program), "--model", str(xml_path), "--list", str(listed)]
+        command = [str(program), "--model", str(xml_path), "--list", str(listed), "--reject", "0"]  # the others always answer
         answers, memory = _output([*command, "--output", "json"])
         measured, _ = _output([*command, "--output", "json", "--benchmark", "--seconds", str(seconds)])
     answers, measured = json.loads(answers), json.loads(measured)

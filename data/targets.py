@@ -35,10 +35,20 @@ def write_oof(path, dataset, folds, probs, rows=None, **made_with):
     folds: int (N,) for the whole data set. rows: the images that `probs` (len(rows), K) belongs to; None: all of them.
     """
     rows = np.arange(len(dataset)) if rows is None else rows
-    columns = {f"p_{name}": probs[:, k] for k, name in enumerate(dataset.classes)}
-    part = dataset.table.iloc[rows].reset_index(drop=True)
-    table = pd.DataFrame({"path": part["path"], "label": part["label"], "fold": folds[rows], **columns})
+    table = _answers(dataset, rows, probs)
+    table.insert(2, "fold", folds[rows])
     _write_table(path, table, {"fingerprint": dataset.fingerprint, "classes": list(dataset.classes), **made_with})
+
+
+def write_answers(path, dataset, rows, probs):
+    """Write a table path, label, p_<class>...: what a model says of the images number `rows`, probabilities (len(rows), K)."""
+    write_csv(path, _answers(dataset, rows, probs))
+
+
+def _answers(dataset, rows, probs):
+    part = dataset.table.iloc[rows].reset_index(drop=True)
+    columns = {f"p_{name}": probs[:, k] for k, name in enumerate(dataset.classes)}
+    return pd.DataFrame({"path": part["path"], "label": part["label"], **columns})
 
 
 def _write_table(path, table, note):

@@ -2,8 +2,10 @@
 
 from importlib import metadata
 
-from common.files import sha256, write_json, write_text
+from common.files import read_json, sha256, write_json, write_text
+from deploy.notes import number_in
 from deploy.openvino_ir import F32
+from utils.calibration import LIMITS
 
 HOW = {
     "stretch": {
@@ -17,12 +19,26 @@ HOW = {
 }
 
 
+def read_answering(path):
+    """(temperature, confidence below which the answer is unknown) of the manifest at `path`; UserError where they are none.
+
+    (1.0, 0.0) of a manifest that does not speak of them.
+    """
+    manifest = read_json(path)
+    found = manifest.get("calibration") or {"temperature": 1.0}
+    temperature = found.get("temperature") if isinstance(found, dict) else found
+    return (
+        number_in(*LIMITS, temperature, f"{path}: the temperature"),
+        number_in(0, 1, manifest.get("reject_below", 0.0), f"{path}: reject_below"),
+    )
+
+
 def write_manifest(files, checkpoint, meta, network_input, measured, code_version):
     """Write labels.txt (a class a line) and manifest.json about all files in the `DeployFolder` `files`.
 
     checkpoint, meta: the file that was exported and what it says of itself. network_input: a `deploy.inputs.NetworkInput`.
     measured: {'accuracy': {engine: number}, 'measured_on': on which pictures, in words, 'parity': {engine: number}, 'speed': the
-    rows of `deploy.timing.compare`}.
+    rows of `deploy.timing.compare`, 'calibration': that of utils/calibration.py or None, 'reject_below': confidence 0..1}.
     """
     write_text(files.labels, "".join(f"{name}\n" for name in meta["classes"]))
     write_json(
@@ -39,6 +55,8 @@ def write_manifest(files, checkpoint, meta, network_input, measured, code_versio
             "accuracy": measured["accuracy"],
             "accuracy_measured_on": measured["measured_on"],
             "largest_difference_from_pytorch": measured["parity"],
+            "calibration": measured["calibration"],  # the logits are divided by its temperature already
+            "reject_below": measured["reject_below"],
             "speed": {
                 name: {"ms": ms, "p99_ms": p99, "fps": fps, "fps_throughput": rate}
                 for name, ms, p99, fps, rate in measured["speed"]

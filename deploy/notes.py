@@ -1,5 +1,7 @@
 """What an IR says of itself, in its section rt_info/model_info: written at export, and read back as data that may be wrong."""
 
+import math
+
 import openvino as ov
 
 from common.errors import UserError
@@ -9,11 +11,13 @@ from deploy.inputs import NetworkInput
 PREFIX = "input_"  # of the keys that hold the preprocessing
 
 
-def model_info(classes, taken, **extra):
+def model_info(classes, taken, reject_below=0.0, **extra):
     """The keys of OpenVINO Model API's ClassificationModel, those of our own pixel path, and `extra`, as {key: value}.
 
     taken: a `NetworkInput`. Means and scales are in 0..255; a network on raw pixels normalises by itself. Model API hands over RGB
     when reverse_input_channels is true (it reads pictures as BGR), but leaves whole pictures (a network that resizes) as they are.
+    reject_below: confidence, 0..1, below which our programs answer `unknown`. Model API answers with the best class all the same:
+    it looks at confidence_threshold only where a picture may be of several classes.
     """
     preprocessing = taken.preprocessing
     mean = [0.0] * 3 if taken.pixels else [255 * value for value in preprocessing.mean]
@@ -24,7 +28,7 @@ def model_info(classes, taken, **extra):
         "multilabel": False,
         "hierarchical": False,
         "output_raw_scores": True,
-        "confidence_threshold": 0.0,
+        "confidence_threshold": reject_below,
         "resize_type": "standard",
         "mean_values": " ".join(f"{value:.9g}" for value in mean),
         "scale_values": " ".join(f"{value:.9g}" for value in scale),
@@ -78,6 +82,22 @@ def read_input(network, notes, xml_path):
         raise UserError(f"{xml_path}: does not say in what order it takes colours (reverse_input_channels). Export it again.")
     color = "bgr" if pixels and notes["reverse_input_channels"] == "False" else "rgb"
     return NetworkInput(preprocessing, pixels, color, whole_pictures, fixed_batch=batch.is_static)
+
+
+def read_reject_below(notes, xml_path):
+    """The confidence below which an IR with `notes` wants a picture to be answered as unknown; UserError where it is none."""
+    return number_in(0, 1, notes.get("confidence_threshold", 0.0), f"{xml_path}: its note confidence_threshold")
+
+
+def number_in(lowest, highest, value, what):
+    """`value`, which may be anything, as a float within these bounds; UserError, which calls it `what`, otherwise."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not lowest <= number <= highest:
+        raise UserError(f"{what} is {value!r}, not a number from {lowest:g} to {highest:g}. Export it again.")
+    return number
 
 
 def check_classes(network, classes, source):

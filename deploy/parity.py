@@ -10,9 +10,14 @@ class ParityError(UserError):
     """An exported file answers differently from the model it was made of."""
 
 
-def probabilities(run, batches):
+def logits(run, batches):
     """float32 (N, K): what a runner (deploy/engines.py) answers on `batches` of its input, one at a time in memory."""
-    return np.concatenate([softmax(run(batch), axis=1) for batch in batches])
+    return np.concatenate([run(batch) for batch in batches])
+
+
+def probabilities(run, batches):
+    """The softmax of `logits`."""
+    return softmax(logits(run, batches), axis=1)
 
 
 def check_parity(reference, others, tolerance):

@@ -1,11 +1,13 @@
 """The classifier that every script trains: backbone -> pooling -> head."""
 
+import copy
+
 import torch
 from torch import nn
 
 from common.errors import UserError
 from models.backbones import build_backbone, check_backbone
-from models.heads import HEADS, HIDDEN_LAYERS
+from models.heads import HEADS, HIDDEN_LAYERS, divide_logits
 from models.pooling import POOLINGS
 
 
@@ -102,6 +104,13 @@ class Classifier(nn.Module):
             for module in batchnorms(self.backbone):
                 module.eval()
         return self
+
+
+def calibrated(model, temperature):
+    """A copy of the `Classifier` whose logits are divided by `temperature`, without an operation more."""
+    model = copy.deepcopy(model)
+    divide_logits(model.head, temperature)
+    return model
 
 
 def batchnorms(module):

@@ -78,4 +78,15 @@ def arcface(num_features, num_classes, dropout):
     )
 
 
+def divide_logits(head, temperature):
+    """Divide what `head` answers by `temperature`, in place: in its last layer, which is linear or makes scaled cosines."""
+    last = head[-1]
+    if isinstance(last, CosineLinear):
+        last.scale /= temperature
+        return
+    with torch.no_grad():
+        last.weight /= temperature
+        last.bias /= temperature
+
+
 HEADS = {"se_linear": se_linear, "mlp1280": mlp1280, "linear": linear, "arcface": arcface}

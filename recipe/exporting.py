@@ -5,18 +5,23 @@ from functools import cached_property
 import numpy as np
 import openvino as ov
 import torch
+from scipy.special import softmax
 
 from common.errors import UserError
 from common.files import write_text
+from data.targets import write_answers
 from deploy.engines import onnx_runner, openvino_runner, torch_runner
 from deploy.fuse import PixelInput, fuse, unfused_batchnorms
 from deploy.int8 import quantize
 from deploy.notes import model_info
 from deploy.onnx_file import export_onnx
 from deploy.openvino_ir import save_ir, write_ir
-from deploy.parity import check_parity, probabilities
+from deploy.parity import check_parity, logits, probabilities
 from deploy.timing import onnx_engine, openvino_engine, torch_engine
+from models.classifier import calibrated
 from recipe.pictures import open_data, student_split
+from recipe.saved_model import load_model
+from utils.calibration import calibrate
 from utils.metrics import accuracy
 from utils.run_folder import DeployFolder
 from utils.runlog import log
@@ -30,26 +35,42 @@ class Export:
     """One student, the input that its files will take, and the pictures that they are asked about.
 
     saved: a `recipe.saved_model.SavedModel`. taken: a `deploy.inputs.NetworkInput`. training: the `ImageDataset` that it was
-    trained on. held_out: a `recipe.pictures.HeldOut`. measured_on: what an accuracy on those is of, in words.
+    trained on. held_out: a `recipe.pictures.HeldOut`. measured_on: what an accuracy on those is of, in words. unseeing: the
+    `SavedModel` of this student that never saw those, whose answers calibrate it; None where there is none. reject_below:
+    confidence, 0..1, below which programs are to answer `unknown`.
     """
 
-    def __init__(self, saved, taken, training, held_out, measured_on):
+    def __init__(self, saved, taken, training, held_out, measured_on, unseeing=None, reject_below=0.0):
         self.saved, self.taken, self.training, self.held_out, self.measured_on = saved, taken, training, held_out, measured_on
-        self.fused = fuse(saved.model)
+        self.unseeing, self.reject_below = unseeing, reject_below
+        self.fused = fuse(calibrated(saved.model, self.temperature))
         if unfused_batchnorms(self.fused):
             raise UserError(f"BatchNorms left after fusing: {', '.join(unfused_batchnorms(self.fused))}.")
 
     @cached_property
+    def calibration(self):
+        """What `utils.calibration.calibrate` notes; None where nothing could be fitted."""
+        if self.unseeing is None:
+            return None
+        by_another = "" if self.unseeing is self.saved else ", by best.pth, which never saw it"
+        return calibrate(self._unseen_logits, self.held_out.labels, self.held_out.name + by_another)
+
+    @property
+    def temperature(self):
+        """By which the network's logits are divided."""
+        return self.calibration["temperature"] if self.calibration else 1.0
+
+    @cached_property
     def expected(self):
-        """What the trained model says of the held-out pictures and the noise: probabilities (N + 16, K)."""
-        return self._answers(torch_runner(self.saved.model), self.taken.preprocessing.network_input)
+        """What the trained model, calibrated, says of the held-out pictures and the noise: probabilities (N + 16, K)."""
+        return softmax(self._logits / self.temperature, axis=1)
 
     def accuracy(self, probs):
         """Share of right answers among the held-out pictures, which come first in `probs`."""
         return accuracy(probs[: len(self.held_out.rows)], self.held_out.labels)
 
     def write(self, files):
-        """model.onnx, and model.xml with its .bin. The IR is always made from the network on floats, see `save_ir`."""
+        """model.onnx, model.xml with its .bin, held_out.csv. The IR is always made from the network on floats, see `save_ir`."""
         onnx_path, taken = files.onnx, self.taken
         self._write_onnx(self.fused, taken.preprocessing.network_input, onnx_path)
         self.network = ov.convert_model(str(onnx_path))
@@ -57,6 +78,9 @@ class Export:
         if taken.pixels:
             on_pixels = PixelInput(self.fused, taken.preprocessing.mean, taken.preprocessing.std, taken.color)
             self._write_onnx(on_pixels, taken.onnx_input, onnx_path)
+        if self.calibration:
+            unseen = softmax(self._unseen_logits / self.temperature, axis=1)
+            write_answers(files.held_out, self.held_out.dataset, self.held_out.rows, unseen)
 
     def check(self, files, tolerance):
         """Ask all that was written: ({engine: accuracy}, {engine: largest difference of probabilities from PyTorch}).
@@ -114,9 +138,23 @@ class Export:
     def _notes(self, score):
         """What an IR says of itself."""
         return model_info(
-            self.saved.classes, self.taken,
+            self.saved.classes, self.taken, self.reject_below,
             fingerprint=self.saved.meta["fingerprint"], accuracy=f"{score:.4f}", accuracy_measured_on=self.measured_on,
         )  # fmt: skip
+
+    @cached_property
+    def _logits(self):
+        """Of the trained model, for the held-out pictures and the noise."""
+        return self._logits_of(self.saved.model)
+
+    @cached_property
+    def _unseen_logits(self):
+        """For the held-out pictures alone."""
+        found = self._logits if self.unseeing is self.saved else self._logits_of(self.unseeing.model)
+        return found[: len(self.held_out.rows)]
+
+    def _logits_of(self, model):
+        return logits(torch_runner(model), map(self.taken.preprocessing.network_input, self._squares()))
 
     def _answers(self, run, convert):
         return probabilities(run, map(convert, self._squares()))
@@ -155,13 +193,25 @@ class _Inputs:
         return self.preprocessing.network_input(self.images[self.rows[i]][None])
 
 
-def open_export(run, saved, taken):
+def open_export(run, saved, taken, reject_below=0.0):
     """The `Export` of a student of `run`, asked about the pictures that were held out when it was trained."""
     dataset, validation = open_data(run, saved.preprocessing)
     if dataset.fingerprint != saved.meta["fingerprint"]:
         raise UserError(f"{run.config.data.root}: the data set's fingerprint differs from the one the student was trained on.")
     _, held_out = student_split(run, dataset, validation)
-    return Export(saved, taken, dataset, held_out, saved.meta["measured_on"])
+    unseeing = _unseeing(run, saved, held_out)
+    return Export(saved, taken, dataset, held_out, saved.meta["measured_on"], unseeing, reject_below)
+
+
+def _unseeing(run, saved, held_out):
+    """`saved`, or the student's best checkpoint where a second stage saw the held-out pictures; None where that is gone."""
+    best = run.folder.student.best
+    if not held_out.was_seen_by(saved.meta):
+        return saved
+    if best.is_file():
+        return load_model(best)
+    log.warning(f"{best}: not there, and no other checkpoint of the student never saw {held_out.name}: it is not calibrated")
+    return None
 
 
 def export_ir(model, classes, taken, folder):

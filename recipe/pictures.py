@@ -126,6 +126,10 @@ class HeldOut:
         """What a measured accuracy is of; seen: is it of a model that was trained on the whole training set?"""
         return self.name + (", which it was trained on too" if seen and self.in_training_set else "")
 
+    def was_seen_by(self, meta):
+        """Was the model of a checkpoint with the notes `meta` trained on these pictures?"""
+        return self.in_training_set and meta["measured_on"] == self.describe(seen=True)
+
     def files(self):
         """(paths, class names) of the pictures as files."""
         part = self.dataset.table.iloc[self.rows]

@@ -1,5 +1,6 @@
-"""One picture in, class probabilities out: the pixel path of training around an exported IR or a checkpoint."""
+"""One picture in, class probabilities out: the pixel path of training around an exported IR, a checkpoint or several."""
 
+import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +13,42 @@ from scipy.special import softmax
 from common.errors import UserError
 from common.files import check_files, read_json
 from deploy.engines import compile_ir
-from deploy.notes import check_classes, read_input, read_notes
+from deploy.manifest import read_answering
+from deploy.notes import check_classes, read_input, read_notes, read_reject_below
+from models.heads import divide_logits
 from recipe.saved_model import check_names, load_model
-from utils.run_folder import DeployFolder, RunFolder
+from utils.run_folder import DeployFolder, RunFolder, TrainingFolder
 from utils.runlog import log
 
 IR = re.compile(rb'<net [^>]*version="1[01]"')
+UNKNOWN = "unknown"  # the class of a picture that is rejected
 
 
-def open_predictor(path):
-    """The predictor for `path`: a run folder (its exported IR, or its student), an IR's .xml, or a checkpoint's .pth."""
-    path = Path(path)
-    if path.is_dir():
+def open_predictor(path, *, flip=False, reject_below=None):
+    """The predictor for `path`: a run folder (its exported IR, or its student), RUN/teacher, an IR's .xml, or a checkpoint's .pth.
+
+    flip: answer with the mean of the picture and its mirror image. reject_below: confidence, 0..1, below which the class is
+    `UNKNOWN`; None: what the export says.
+    """
+    predictor = _open(Path(path))
+    predictor.flip = flip
+    if reject_below is not None:
+        predictor.reject_below = reject_below
+    if predictor.reject_below and UNKNOWN in predictor.classes:
+        log.warning(
+            f"a class is called '{UNKNOWN}', as is what is rejected: those are the rows with a confidence below "
+            f"{predictor.reject_below:g}"
+        )
+    return predictor
+
+
+def _open(path):
+    place = Path(os.path.abspath(path))
+    if path.is_dir() and _is_of_teacher(place):
+        return TeacherPredictor(RunFolder(place.parent).teachers())
+    if path.is_dir() and _is_of_teacher(place.parent):
+        path = _best_of_fold(TrainingFolder(path))
+    elif path.is_dir():
         path = _newest(RunFolder(path))
     elif path.suffix == ".xml":
         _tell_if_older(path)
@@ -34,6 +59,17 @@ def open_predictor(path):
     if path.suffix == ".pth":
         return CheckpointPredictor(path)
     raise UserError(f"{path}: neither a run folder, nor a .xml, nor a .pth file.")
+
+
+def _is_of_teacher(folder):
+    """Is it the folder `teacher` of a run (and no run of that name)?"""
+    return folder.name == "teacher" and RunFolder(folder.parent).settings("teacher").is_file()
+
+
+def _best_of_fold(fold):
+    if not fold.best.is_file():
+        raise UserError(f"{fold.path}: not a fold that was trained (no {fold.best.name}). Run e4.py to its end.")
+    return fold.best
 
 
 def _newest(folder):
@@ -65,8 +101,13 @@ def _run_of(xml_path):
 def student_of(predictor):
     """The `CheckpointPredictor` of the student that `predictor` answers for: itself, or the one that its IR was exported from.
 
-    Raises UserError where that lies elsewhere, or was trained anew.
+    Raises UserError where that lies elsewhere, or was trained anew, and for a teacher, which is several.
     """
+    if isinstance(predictor, TeacherPredictor):
+        raise UserError(
+            f"{predictor.path}: its {len(predictor.models)} models each look elsewhere, so there is no map of them all. "
+            f"Give one of them: {predictor.models[0].path.parent}"
+        )
     if isinstance(predictor, CheckpointPredictor):
         return predictor
     run = _run_of(predictor.path)
@@ -86,8 +127,21 @@ class Predictor:
 
     path: Path  # of its file
     classes: list[str]
+    flip = False  # answer with the mean of the picture and its mirror image
+    reject_below = 0.0  # confidence below which the class is unknown
 
     def __call__(self, pixels):
+        probs = self.probabilities(pixels)
+        if self.flip:
+            probs = (probs + self.probabilities(np.ascontiguousarray(pixels[:, ::-1]))) / 2
+        return probs
+
+    def class_of(self, probs):
+        """The name of the most probable class, or `UNKNOWN`; compared as float32, as the C++ program does."""
+        return UNKNOWN if probs.max() < np.float32(self.reject_below) else self.classes[int(probs.argmax())]
+
+    def probabilities(self, pixels):
+        """Of the picture as it is."""
         probs = softmax(self.logits(pixels))
         if not np.isfinite(probs).all():
             raise UserError("the network's answer is not a number (NaN): it was spoilt in training. Train it again.")
@@ -95,11 +149,15 @@ class Predictor:
 
 
 class CheckpointPredictor(Predictor):
-    """By PyTorch."""
+    """By PyTorch. The checkpoint that a run's exported network was made of answers as that does, calibrated; others as trained."""
 
     def __init__(self, path):
         saved, self.path = load_model(path), Path(path)
         self.model, self.meta, self.classes, self.preprocessing = saved.model, saved.meta, saved.classes, saved.preprocessing
+        run = RunFolder(self.path.absolute().parent.parent)
+        if run.is_exported(path):
+            temperature, self.reject_below = read_answering(run.exported.manifest)
+            divide_logits(self.model.head, temperature)
 
     def logits(self, pixels):
         with torch.inference_mode():
@@ -109,6 +167,20 @@ class CheckpointPredictor(Predictor):
         """float32 (1, 3, S, S), as in training."""
         batch = torch.from_numpy(self.preprocessing.network_input(self.preprocessing.square(pixels)[None]))
         return batch.contiguous(memory_format=torch.channels_last)
+
+
+class TeacherPredictor(Predictor):
+    """The mean of the probabilities of several checkpoints, the models of a teacher's folds."""
+
+    def __init__(self, paths):
+        self.models = [CheckpointPredictor(path) for path in paths]
+        self.path, self.classes = Path(paths[0]).parent.parent, self.models[0].classes
+        for model in self.models:
+            if model.classes != self.classes:
+                raise UserError(f"{model.path}: knows other classes than {self.models[0].path}. Train the folds again: e4.py.")
+
+    def probabilities(self, pixels):
+        return np.mean([model.probabilities(pixels) for model in self.models], axis=0)
 
 
 class IrPredictor(Predictor):
@@ -125,7 +197,7 @@ class IrPredictor(Predictor):
         self.classes = _class_names(xml_path, notes)
         check_names(self.classes, xml_path)
         check_classes(network, self.classes, xml_path)
-        self.input = read_input(network, notes, xml_path)
+        self.input, self.reject_below = read_input(network, notes, xml_path), read_reject_below(notes, xml_path)
         with _explained(xml_path):
             self._request = compile_ir(xml_path).create_infer_request()
 

@@ -17,7 +17,7 @@ from deploy.engines import onnx_runner, openvino_runner
 from deploy.fuse import PixelInput, fuse
 from deploy.inputs import NetworkInput
 from deploy.int8 import quantize
-from deploy.manifest import write_manifest
+from deploy.manifest import read_answering, write_manifest
 from deploy.notes import label_words, model_info
 from deploy.onnx_file import export_onnx
 from deploy.openvino_ir import save_ir, write_ir
@@ -340,6 +340,8 @@ def test_manifest_describes_every_file(tmp_path):
         "measured_on": "fold 0 of 10",
         "parity": {"ir": 1e-6},
         "speed": [("ir", 1.0, 2.0, 1000.0, 2000.0)],
+        "calibration": {"temperature": 1.5, "fitted_on": "fold 0 of 10"},
+        "reject_below": 0.6,
     }
     write_manifest(DeployFolder(tmp_path), checkpoint, meta, taken, measured, "v1")
     manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
@@ -347,6 +349,8 @@ def test_manifest_describes_every_file(tmp_path):
     assert manifest["files"]["model.onnx"] == {"bytes": 3, "sha256": sha256(tmp_path / "model.onnx")}
     assert manifest["checkpoint"] == {"file": "averaged.pth", "sha256": sha256(checkpoint)}
     assert manifest["accuracy_measured_on"] == "fold 0 of 10"
+    assert manifest["calibration"] == measured["calibration"]
+    assert read_answering(tmp_path / "manifest.json") == (1.5, 0.6)
     assert Preprocessing.from_dict(manifest["preprocessing"], "manifest.json") == PREPROCESSING
     assert (manifest["input"]["shape"], manifest["input"]["color"]) == ([1, SIZE, SIZE, 3], "bgr")
     assert manifest["speed"]["ir"] == {"ms": 1.0, "p99_ms": 2.0, "fps": 1000.0, "fps_throughput": 2000.0}

@@ -9,17 +9,21 @@ import openvino as ov
 import pandas as pd
 import pytest
 import torch
-from helpers import batchnorms, contents, refusal, run_script, write_config
+from conftest import give_opinions
+from helpers import contents, refusal, run_script, write_config
 from other_user import as_another_user, let_enter
+from scipy.special import softmax
 
-from common.files import read_json
+from common.files import read_csv, read_json, sha256
+from data.decode import read_rgb
+from data.index import picture_files
 from data.preprocessing import Preprocessing
 from deploy.inputs import NetworkInput
-from models import build_model
 from recipe import exporting
 from recipe.exporting import open_export
 from recipe.saved_model import load_model
 from utils import session
+from utils.calibration import calibrate
 from utils.checkpoints import save_checkpoint
 from utils.run_folder import DeployFolder, RunFolder
 
@@ -28,16 +32,7 @@ from utils.run_folder import DeployFolder, RunFolder
 def run(trained, tmp_path_factory):
     """A copy of the run whose averaged student answers otherwise to every picture, so that swapped channels are seen."""
     run = RunFolder(shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "copy", ignore=shutil.ignore_patterns("deploy")))
-    saved = load_model(run.student.averaged)
-    torch.manual_seed(0)
-    model = build_model(**saved.meta["model"])  # trained for two steps, it would answer with noise
-    for norm in batchnorms(model):
-        norm.momentum = None
-    batch = saved.preprocessing.network_input(np.load(run.path / "cache" / "validation_36.npy"))
-    with torch.no_grad():
-        model.train()(torch.from_numpy(batch))
-        model.head[-1].weight.mul_(10)
-    save_checkpoint(run.student.averaged, model.state_dict(), saved.meta)
+    give_opinions(run)
     return run
 
 
@@ -55,8 +50,17 @@ def probabilities(textiles, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def expected(run, probabilities):
-    probs = probabilities(run.student.averaged)
+def logits(run, textiles):
+    """Of the averaged student as it was trained, for the validation pictures, (28, 7)."""
+    saved = load_model(run.student.averaged)
+    squares = [saved.preprocessing.square(read_rgb(path)) for path in picture_files(textiles / "validation")]
+    with torch.inference_mode():
+        return saved.model(torch.from_numpy(saved.preprocessing.network_input(np.stack(squares)))).numpy()
+
+
+def calibrated(logits, manifest):
+    """What the export with that manifest is to answer."""
+    probs = softmax(logits / manifest["calibration"]["temperature"], axis=1)
     assert np.ptp(probs, axis=0).max() > 0.3  # otherwise no comparison below could fail
     return probs
 
@@ -71,8 +75,9 @@ def taken(run, name="model.xml"):
     return given.element_type.to_string(), str(given.partial_shape)
 
 
-def test_one_image_of_raw_pixels_in_the_order_of_opencv(run, probabilities, expected, monkeypatch):
+def test_one_image_of_raw_pixels_in_the_order_of_opencv(run, probabilities, logits, monkeypatch):
     manifest = export(run, "--input", "uint8", "--color", "bgr", "--batch", "1")
+    expected = calibrated(logits, manifest)
     assert taken(run) == taken(run, "model.onnx") == ("u8", "[1,32,32,3]")
     assert (manifest["input"]["color"], manifest["input"]["shape"]) == ("bgr", [1, 32, 32, 3])
     assert probabilities(run.path) == pytest.approx(expected, abs=1e-4)
@@ -95,13 +100,63 @@ def test_whole_pictures(run, tmp_path):
     assert np.abs(answers - expected).mean() < 0.02
 
 
-def test_another_checkpoint_within_another_tolerance(run, probabilities, expected):
+def test_another_checkpoint_within_another_tolerance(run, probabilities, logits):
     manifest = export(run, "--checkpoint", "best.pth", "--tolerance", "0.01")
     assert taken(run) == taken(run, "model.onnx") == ("f32", "[?,3,32,32]")
     assert manifest["checkpoint"]["file"] == "best.pth"
     answers = probabilities(run.path)
     assert answers == pytest.approx(probabilities(run.student.best), abs=1e-4)
-    assert np.abs(answers - expected).max() > 0.1  # the averaged student's are others
+    as_trained = probabilities(run.student.averaged)  # it is not the one that was exported
+    assert as_trained == pytest.approx(softmax(logits, axis=1), abs=1e-4)
+    assert np.abs(answers - as_trained).max() > 0.1
+
+
+def test_exported_networks_answer_calibrated_and_the_checkpoint_stays_as_it_was(run, probabilities, logits, textiles):
+    before = run.student.averaged.read_bytes()
+    manifest = export(run)
+    assert run.student.averaged.read_bytes() == before
+    noted = manifest["calibration"]
+    labels = np.array([manifest["classes"].index(path.parent.name) for path in picture_files(textiles / "validation")])
+    found = calibrate(logits, labels, "validation pictures")
+    assert noted == {key: pytest.approx(value, abs=1e-3) if key != "fitted_on" else value for key, value in found.items()}
+    assert run.results()["deploy"]["calibration"] == noted
+    assert abs(noted["temperature"] - 1) > 0.1  # otherwise nothing below could fail
+    for model in (run.path, run.exported.network, run.student.averaged):
+        assert probabilities(model) == pytest.approx(calibrated(logits, manifest), abs=1e-4)
+    line = f"calibration: temperature {noted['temperature']:.2f}, fitted on validation pictures (28); calibration error (ECE) "
+    assert line in (run.path / "log.txt").read_text()
+
+
+def test_the_calibrated_answers_for_the_held_out_pictures_lie_beside_it(run, logits, textiles):
+    manifest = export(run)
+    table = read_csv(run.exported.held_out, texts=("path", "label"))
+    assert list(table) == ["path", "label", *(f"p_{name}" for name in manifest["classes"])]
+    files = picture_files(textiles / "validation")
+    assert list(table["path"]) == [path.relative_to(textiles / "validation").as_posix() for path in files]
+    assert list(table["label"]) == [path.parent.name for path in files]
+    assert table.filter(like="p_").to_numpy() == pytest.approx(calibrated(logits, manifest), abs=1e-4)
+    assert manifest["files"]["held_out.csv"]["sha256"] == sha256(run.exported.held_out)
+
+
+def test_a_threshold_of_the_export_is_that_of_all_who_answer_unless_they_have_their_own(run, textiles, tmp_path):
+    assert export(run)["reject_below"] == 0.0
+
+    def classes(model, *options):
+        run_script("predict.py", model, textiles / "validation", "--output", "answers.csv", *options, cwd=tmp_path)
+        table = pd.read_csv(tmp_path / "answers.csv")
+        assert table["confidence"].to_numpy() == pytest.approx(table.filter(like="p_").to_numpy().max(1))
+        return table["class"].tolist(), table["confidence"].to_numpy()
+
+    plain, confidence = classes(run.path)
+    middle = np.sort(confidence)[14:16].mean()
+    expected = ["unknown" if sure < middle else name for name, sure in zip(plain, confidence, strict=True)]
+    assert 0 < expected.count("unknown") < 28
+    assert classes(run.path, "--reject", middle)[0] == expected
+    assert export(run, "--reject", middle)["reject_below"] == middle
+    for model in (run.path, run.exported.network, run.student.averaged):
+        assert classes(model)[0] == expected
+        assert classes(model, "--reject", 0)[0] == plain
+        assert classes(model, "--reject", 1)[0] == ["unknown"] * 28
 
 
 @pytest.fixture
@@ -142,6 +197,10 @@ def test_a_refused_export_changes_nothing(deployed, options, message):
         (["--int8", "--int8-budget", "nan"], "nan: must be a number, 0 or more"),
         (["--tolerance", "inf"], "inf: must be a number, 0 or more"),
         (["--tolerance", "much"], "invalid"),
+        (["--reject", "1.5"], "argument --reject: 1.5: must be a number from 0 to 1"),
+        (["--reject", "-0.1"], "-0.1: must be a number from 0 to 1"),
+        (["--reject", "nan"], "nan: must be a number from 0 to 1"),
+        (["--reject", "often"], "often: must be a number from 0 to 1"),
     ],
 )
 def test_options_that_exclude_each_other_or_make_no_sense_are_refused(deployed, options, message, capsys):

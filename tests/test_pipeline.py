@@ -50,7 +50,7 @@ def test_three_scripts_leave_what_the_readme_says(finished):
         "teacher/fold0/best.pth", "teacher/fold2/last.pth", "student/best.pth", "student/last.pth", "student/metrics.csv",
         "student/final_1.pth", "student/final_2.pth", "student/averaged.pth", "student/confusion.png",
         "deploy/model.onnx", "deploy/model.xml", "deploy/model.bin", "deploy/model_int8.xml",
-        "deploy/labels.txt", "deploy/manifest.json",
+        "deploy/labels.txt", "deploy/held_out.csv", "deploy/manifest.json",
     ):  # fmt: skip
         assert (folder / name).is_file(), name
     for line in (
@@ -67,7 +67,7 @@ def test_three_scripts_leave_what_the_readme_says(finished):
 
 OURS = (
     "largest difference", "INT8: ", "what ", "----", "teacher, ", "student, ", "ONNX  ", "OpenVINO IR", "engine (CPU)", "PyTorch ",
-    "ONNX Runtime", "OpenVINO  ", "OpenVINO INT8", "labels that the teacher doubts: ",
+    "ONNX Runtime", "OpenVINO  ", "OpenVINO INT8", "labels that the teacher doubts: ", "calibration: temperature ",
 )  # fmt: skip
 
 

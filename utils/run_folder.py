@@ -99,7 +99,7 @@ class DeployFolder:
 
     @property
     def held_out(self):
-        """What the exported student says of the held-out pictures."""
+        """What the calibrated network says of the pictures that its temperature was fitted on."""
         return self.path / "held_out.csv"
 
     @property
@@ -235,6 +235,13 @@ class RunFolder:
         """Is the exported network the student that lies here now? A student that was removed since is taken for the same."""
         path = self.shipped()
         return not path.is_file() or sha256(path) == self._exported_checkpoint()["sha256"]
+
+    def is_exported(self, checkpoint):
+        """Is the file `checkpoint` the one that the exported network was made of?"""
+        path = Path(checkpoint).absolute()
+        if path.parent != self.student.path.absolute() or not self.exported.manifest.is_file():
+            return False
+        return path.name == self._exported_checkpoint()["file"] and self.export_is_current()
 
     def _exported_checkpoint(self):
         """{'file': name, 'sha256': hex} of the manifest."""

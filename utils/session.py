@@ -33,6 +33,17 @@ def argument_parser(description):
     return parser
 
 
+def share(text):
+    """An argument that is a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 0 to 1")
+    return number
+
+
 def start(config_path, options):
     """Load the config, join the other processes if any, open the run folder and its log; `options`: KEY=VALUE texts."""
     config = _with_absolute_paths(load_config(config_path, options))

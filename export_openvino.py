@@ -23,6 +23,7 @@ from deploy.timing import compare
 from recipe.exporting import open_export
 from recipe.labels import label_rows
 from recipe.saved_model import load_model
+from reports.page import write_report
 from utils import session
 from utils.run_folder import DeployFolder
 from utils.runlog import code_version, format_table, log
@@ -52,6 +53,8 @@ def main(argv=None):
         write_manifest(files, checkpoint, saved.meta, taken, measured, code_version())
     run.folder.save_results("deploy", {"checkpoint": checkpoint.name, **measured})
     report(run.folder)
+    if not args.no_report:
+        write_report(run, run.folder.report)
 
 
 def parse(argv):
@@ -66,6 +69,7 @@ def parse(argv):
     parser.add_argument("--int8", action="store_true", help="an INT8 IR too, quantised on training pictures")
     parser.add_argument("--int8-budget", type=not_negative, metavar="POINTS",
                         help=f"percentage points of accuracy that INT8 may cost (default: {INT8_BUDGET})")  # fmt: skip
+    parser.add_argument("--no-report", action="store_true", help="leave out RUN/report.html, which report.py writes too")
     parser.add_argument("--tolerance", type=not_negative, default=1e-4,
                         help="largest difference of probabilities (default: %(default)s)")  # fmt: skip
     parser.add_argument("--reject", type=session.share, default=0.0, metavar="X",

@@ -1,6 +1,6 @@
 """What a run left, opened once for all sections of its report."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from data.targets import read_oof
 from recipe.pictures import HeldOut, open_data, preprocessing_of, student_split
 from utils.config import RunConfig
 from utils.run_folder import RunFolder
+from utils.session import Session
 
 
 class Missing(Exception):
@@ -35,8 +36,7 @@ class Pictures:
 class Evidence:
     """The files of one run; each property reads one of them, and raises `Missing` or UserError where it cannot."""
 
-    run: object  # `utils.session.Session`
-    _opened: dict = field(default_factory=dict)
+    run: Session
 
     @property
     def folder(self) -> RunFolder:
@@ -73,7 +73,10 @@ class Evidence:
             raise Missing("The pictures cannot be shown: {reason}", reason=str(error).splitlines()[0]) from error
         if training.fingerprint != read_json(self.folder.settings("student")).get("fingerprint"):
             raise Missing("The pictures have changed since the student was trained, so they are not shown.")
-        return Pictures(training, student_split(self.run, training, validation)[1])
+        held_out = student_split(self.run, training, validation)[1]
+        if held_out.dataset.fingerprint != read_json(self.folder.settings("student")).get("held_out"):
+            raise Missing("The pictures have changed since the student was trained, so they are not shown.")
+        return Pictures(training, held_out)
 
     @cached_property
     def classes(self):
@@ -95,7 +98,7 @@ class Evidence:
         self.deployed  # noqa: B018, raises Missing
         path = self.folder.exported.held_out
         if not path.is_file():
-            raise Missing("The export left no answers. Run: {command}", command=f"python export_openvino.py {self.folder.path}")
+            raise Missing("The export left no answers to held-out pictures: there are none that the student never saw.")
         return read_csv(path, texts=("path", "label"))
 
     @cached_property

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import unicodedata
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from common.files import write_text
 from reports.evidence import Evidence, Missing
 from reports.sections import SECTIONS
-from reports.words import texts
+from reports.words import plain, texts
 from utils.runlog import log
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -55,12 +54,6 @@ def _environment():
     )
     environment.filters["plain"] = plain
     return environment
-
-
-def plain(text):
-    """Names as they are, but for control characters and marks that turn the writing direction: these are shown as numbers."""
-    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in hidden else c for c in text)
 
 
 def _hash(script):

@@ -15,6 +15,7 @@ from recipe.predictor import CheckpointPredictor
 from reports import plots, suspects
 from reports.evidence import Missing
 from reports.thumbnails import data_uri, shown
+from reports.words import plain
 from utils.config import RunConfig, as_plain
 from utils.metrics import confusion_matrix, contest_score
 
@@ -32,11 +33,16 @@ def summary(evidence, texts):
     teacher, student, deploy = (evidence.results.get(name, {}) for name in ("teacher", "student", "deploy"))
     held_out, training = _count(evidence, "held_out"), _count(evidence, "training")
     rows = [
-        ("Teacher, out-of-fold", teacher.get("oof_accuracy"), training, {}),
-        ("Teacher, mean of the folds' models", teacher.get("val_accuracy"), held_out, {}),
-        ("Student, best checkpoint", student.get("best_accuracy"), held_out, {}),
-        ("Student, averaged checkpoints", student.get("averaged_accuracy"), held_out, {}),
-        ("The same on hard labels", student.get("control_averaged_accuracy", student.get("control_best_accuracy")), held_out, {}),
+        (texts("Teacher, out-of-fold"), teacher.get("oof_accuracy"), training, {}),
+        (texts("Teacher, mean of the folds' models"), teacher.get("val_accuracy"), held_out, {}),
+        (texts("Student, best checkpoint"), student.get("best_accuracy"), held_out, {}),
+        (texts("Student, averaged checkpoints"), student.get("averaged_accuracy"), held_out, {}),
+        (
+            texts("The same on hard labels"),
+            student.get("control_averaged_accuracy", student.get("control_best_accuracy")),
+            held_out,
+            {},
+        ),
         *(
             (f"{engine}", accuracy, held_out, _measured(evidence, engine))
             for engine, accuracy in deploy.get("accuracy", {}).items()
@@ -45,7 +51,7 @@ def summary(evidence, texts):
     if all(accuracy is None for _, accuracy, _, _ in rows):
         raise Missing("results.json holds no accuracy yet.")
     return {
-        "rows": [_reached(texts(name), *what) for name, *what in rows if what[0] is not None],
+        "rows": [_reached(name, *what) for name, *what in rows if what[0] is not None],
         "held_out": student.get("best_on", ""),
         "durations": [
             texts("{name} {epochs} epochs in {minutes} min", name=name, epochs=epochs, minutes=f"{seconds / 60:.1f}")
@@ -124,7 +130,7 @@ def _pr_points(probs, labels, names):
         if (labels == k).any():
             precision, recall, _ = precision_recall_curve(labels == k, probs[:, k])
             chosen = suspects.looked_at(len(recall), MAX_PR)
-            yield names[k], recall[chosen], precision[chosen]
+            yield plain(names[k]), recall[chosen], precision[chosen]
 
 
 def _cells(evidence, answered, labels, wanted):

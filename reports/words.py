@@ -1,5 +1,6 @@
 """The report's words. English texts are their own keys, but for a few names; chinese.json holds the Chinese ones."""
 
+import unicodedata
 from pathlib import Path
 
 from common.files import read_json
@@ -20,3 +21,9 @@ def texts(language):
         return words[key].format(**values)
 
     return text
+
+
+def plain(text):
+    """Names as they are, but for control characters and marks that turn the writing direction: these are shown as numbers."""
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in hidden else c for c in text)

@@ -33,8 +33,13 @@ def write_config(folder, root, val_root, name="config.py"):
 
 
 def run_script(script, *arguments, cwd):
-    """Call a script's `main` within this process, as it would be called in the folder `cwd`; exports measure speed in no time."""
-    brief = mock.patch("deploy.timing.SECONDS", 0.05) if script == "export_openvino.py" else contextlib.nullcontext()
+    """Call a script's `main` within this process, as it would be called in the folder `cwd`.
+
+    Exports measure speed in no time, and leave out the report, which has tests of its own.
+    """
+    is_export = script == "export_openvino.py"
+    arguments += ("--no-report",) * is_export
+    brief = mock.patch("deploy.timing.SECONDS", 0.05) if is_export else contextlib.nullcontext()
     with contextlib.chdir(cwd), brief:
         importlib.import_module(script.removesuffix(".py")).main([*map(str, arguments)])
 

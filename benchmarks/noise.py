@@ -4,14 +4,12 @@
     python benchmarks/noise.py configs/studies/noise.py --shares 0.2 --shard 0/2 --cfg-options num_threads=1
     python benchmarks/noise.py CONFIG --report
 
-For each share it links the pictures into folders as they are now labelled, runs the config's study on them with ablate.py, which
-trains the teacher on the same wrong labels, and compares every kind of student with the first one on the same pictures and seeds.
-Interrupted? The same command goes on.
+For each share it writes a table of corrections (data.corrections) that makes labels wrong, runs the config's study with it through
+ablate.py, which trains the teacher on the same wrong labels, and compares every kind of student with the first one on the same
+pictures and seeds. Interrupted? The same command goes on.
 """
 
 import argparse
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -23,7 +21,7 @@ import torch
 
 import ablate
 from common.errors import UserError
-from common.files import exclusive, read_csv, sha256, staged_folder, write_csv
+from common.files import sha256, write_csv
 from data.index import list_images
 from data.targets import read_oof
 from recipe.ablation import Workplace, parse_axis, plan
@@ -55,8 +53,9 @@ def main(argv=None):
     axes = [parse_axis(text) for text in config.study.axes]
     for share in args.shares:
         place = output / f"{100 * share:g}_percent"
-        moved = move_labels(Path(config.data.root), place / "pictures", share)
-        options = [*args.cfg_options, f"data.root={place / 'pictures'}"]
+        moved = move_labels(Path(config.data.root), share)
+        write_csv(place / "moved.csv", moved)
+        options = [*args.cfg_options, f"data.corrections={place / 'moved.csv'}"]
         how = ["--report"] if args.report else ["--shard", args.shard] if args.shard else []
         ablate.main([args.config, "--seeds", str(seeds), "--output", str(place / "ablation"), *how, "--cfg-options", *options])
         workplace = Workplace(place / "ablation", args.config, options)
@@ -74,11 +73,8 @@ def _share(text):
     return float(text)
 
 
-def move_labels(root, folder, share):
-    """The pictures of `root` in the class folders of `folder`, `share` of them in another class's; returns the table of those.
-
-    moved.csv beside `folder`: path, label, given. Pictures are linked where the disk can, else copied.
-    """
+def move_labels(root, share):
+    """A table of corrections that gives `share` of the pictures below `root` another class: path, label, and the true class."""
     classes, table = list_images(root)
     labels, contents = table["label"].to_numpy(object), [sha256(root / path) for path in table["path"]]
     rng, distinct = np.random.default_rng([SEED, round(1000 * share)]), sorted(set(contents))  # copies of a picture move together
@@ -87,48 +83,32 @@ def move_labels(root, folder, share):
     picked = rng.permutation(len(distinct))[: round(share * len(distinct))]
     target = {distinct[i]: str(rng.choice(others[label_of[distinct[i]]])) for i in np.sort(picked)}
     given = np.array([target.get(content, label) for content, label in zip(contents, labels, strict=True)], object)
-    chosen = np.flatnonzero(given != labels)
-    # A picture's name tells where it came from, so that none takes another's place.
-    paths = [f"{new}/{Path(path).as_posix().replace('/', '__')}" for new, path in zip(given, table["path"], strict=True)]
-    moved = pd.DataFrame({"path": np.array(paths, object)[chosen], "label": labels[chosen], "given": given[chosen]})
-    note = folder.with_name("moved.csv")
-    with exclusive(note):  # shards that start together
-        if not folder.is_dir():
-            write_csv(note, moved)
-            with staged_folder(folder) as staged:
-                for path, source in zip(paths, table["path"], strict=True):
-                    (staged / path).parent.mkdir(parents=True, exist_ok=True)
-                    _link(root / source, staged / path)
-    if not moved.equals(read_csv(note, texts=("path", "label", "given"))):
-        raise UserError(f"{folder}: was made of other pictures than lie in {root} now. Delete {folder.parent}.")
-    return moved
-
-
-def _link(source, target):
-    try:
-        os.link(source, target)
-    except OSError:  # another disk, or one that cannot
-        shutil.copyfile(source, target)
+    return table.assign(label=given, true=labels).loc[given != labels, ["path", "label", "true"]].reset_index(drop=True)
 
 
 def compared(workplace, trials, share, moved):
-    """One row for each kind of student that is trained with all seeds: accuracy, and the odds against the study's first kind."""
+    """`compare_students` with the share of labels that were moved, and how many of these the teacher doubts."""
+    found = _found(workplace, moved)
+    return [{"moved": f"{share:.0%}", **row, "wrong labels doubted": found} for row in compare_students(workplace, trials)]
+
+
+def compare_students(workplace, trials):
+    """One row for each kind of student that is trained with all seeds: accuracy, and the odds against the first kind."""
     kinds = {}
     for trial in trials:
         if workplace.is_finished(trial):
             kinds.setdefault(" ".join(trial.options), []).append(_right(workplace, trial))
     seeds = len({trial.seed for trial in trials})
     kinds = {kind: np.array(right) for kind, right in kinds.items() if len(right) == seeds}
-    first, rows, found = " ".join(trials[0].options), [], _found(workplace, moved)
+    first, rows = " ".join(trials[0].options), []
     for kind, right in kinds.items() if first in kinds else ():
         ahead, behind, p = mcnemar(right.ravel(), kinds[first].ravel())
         accuracies = right.mean(1)
         rows.append(
             {
-                "moved": f"{share:.0%}", "student": kind, "accuracy": f"{accuracies.mean():.4f}",
-                "seeds": " ".join(f"{value:.4f}" for value in accuracies),
+                "student": kind, "accuracy": f"{accuracies.mean():.4f}", "seeds": " ".join(f"{value:.4f}" for value in accuracies),
                 "points ahead": f"{100 * (accuracies.mean() - kinds[first].mean()):+.1f}",
-                "only it, only the first": f"{ahead}, {behind}", "McNemar p": f"{p:.2g}", "wrong labels doubted": found,
+                "only it, only the first": f"{ahead}, {behind}", "McNemar p": f"{p:.2g}",
             }
         )  # fmt: skip
     return rows

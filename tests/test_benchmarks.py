@@ -3,6 +3,7 @@
 import runpy
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers import REPO
@@ -142,9 +143,33 @@ def test_noise_compares_students_of_moved_labels(monkeypatch, capsys, workplace,
     assert views[1] == "student.distillation=views student.teacher_weight=0.5"
     moved = pd.read_csv(tmp_path / "25_percent" / "moved.csv")
     assert len(moved) == 21
-    assert (moved["label"] != moved["given"]).all()
+    assert (moved["label"] != moved["true"]).all()
+    assert [path.split("/")[0] for path in moved["path"]] == moved["true"].tolist()
     assert f"of {len(moved)}, " in first[7]
-    names = {path.relative_to(tmp_path / "25_percent" / "pictures").as_posix() for path in (tmp_path / "25_percent").rglob("*.jpg")}
-    assert len(names) == 84
-    assert set(moved["path"]) <= names
-    assert all(path.split("/")[1].startswith(f"{label}__") for path, label in zip(moved["path"], moved["label"], strict=True))
+
+
+def test_corrections_compares_students_before_and_after(monkeypatch, capsys, workplace, dataset, tmp_path):
+    """A teacher that doubts six of the moved labels and a right one, and is sure of three of them and of that one."""
+
+    def label_issues(labels, probs):
+        truth = dataset.labels
+        wrong = np.flatnonzero(labels != truth)[:6]
+        right = int(np.flatnonzero(labels == truth)[0])
+        return [(int(row), int(truth[row]), i < 3) for i, row in enumerate(wrong)] + [(right, (int(truth[right]) + 1) % 7, True)]
+
+    monkeypatch.setattr("reports.suspects.label_issues", label_issues)
+    arguments = [workplace / "config.py", "--share", "0.25", "--seeds", "1", "--output", tmp_path]
+    run(monkeypatch, "corrections.py", *arguments, "--cfg-options", "student.epochs=1", "student.final_epochs=0")
+    printed = capsys.readouterr().out
+    suspects, students = (printed[printed.index(f"\n{title} ") :].split("\n\n")[0] for title in ("suspects", "student"))
+    assert rows(suspects) == [
+        ["surest", "3 of 21", "0.143", "0.750"],
+        ["all doubted", "6 of 21", "0.286", "0.857"],
+    ]
+    assert [row[0] for row in rows(students)] == ["before.csv", "surest.csv", "checked.csv"]
+    before, surest, checked = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("before", "surest", "checked"))
+    assert (before["label"] != before["true"]).all()
+    assert (surest["label"] == surest["true"]).sum() == 3
+    assert len(surest) == len(before) + 1
+    assert (checked["label"] == checked["true"]).sum() == 6
+    assert len(checked) == len(before)

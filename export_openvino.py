@@ -130,11 +130,11 @@ def report(folder):
         log.info("\n" + "\n".join(f"{what}: {number}" for what, number in label_rows(teacher)))
     speed = [(name, f"{ms:.2f}", f"{p99:.2f}", f"{fps:.0f}", f"{rate:.0f}") for name, ms, p99, fps, rate in deploy["speed"]]
     log.info("\n" + format_table(speed, ("engine (CPU)", "ms an image", "p99 ms", "FPS", "FPS, many at a time")))
-    if found := deploy["calibration"]:
-        log.info(
-            f"\ncalibration: temperature {found['temperature']:.2f}, fitted on {found['fitted_on']} ({found['pictures']}); "
-            f"calibration error (ECE) {found['ece_before']:.4f} -> {found['ece_after']:.4f}"
-        )
+    found = deploy["calibration"]
+    log.info(
+        f"\ncalibration: temperature {found['temperature']:.2f}, fitted on {found['fitted_on']} ({found['pictures']}); "
+        f"calibration error (ECE) {found['ece_before']:.4f} -> {found['ece_after']:.4f}"
+    )
 
 
 def _size(path):

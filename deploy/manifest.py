@@ -25,7 +25,7 @@ def read_answering(path):
     (1.0, 0.0) of a manifest that does not speak of them.
     """
     manifest = read_json(path)
-    found = manifest.get("calibration") or {"temperature": 1.0}
+    found = manifest.get("calibration", {"temperature": 1.0})
     temperature = found.get("temperature") if isinstance(found, dict) else found
     return (
         number_in(*LIMITS, temperature, f"{path}: the temperature"),
@@ -38,7 +38,7 @@ def write_manifest(files, checkpoint, meta, network_input, measured, code_versio
 
     checkpoint, meta: the file that was exported and what it says of itself. network_input: a `deploy.inputs.NetworkInput`.
     measured: {'accuracy': {engine: number}, 'measured_on': on which pictures, in words, 'parity': {engine: number}, 'speed': the
-    rows of `deploy.timing.compare`, 'calibration': that of utils/calibration.py or None, 'reject_below': confidence 0..1}.
+    rows of `deploy.timing.compare`, 'calibration': that of utils/calibration.py, 'reject_below': confidence 0..1}.
     """
     write_text(files.labels, "".join(f"{name}\n" for name in meta["classes"]))
     write_json(

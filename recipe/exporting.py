@@ -36,29 +36,32 @@ class Export:
 
     saved: a `recipe.saved_model.SavedModel`. taken: a `deploy.inputs.NetworkInput`. training: the `ImageDataset` that it was
     trained on. held_out: a `recipe.pictures.HeldOut`. measured_on: what an accuracy on those is of, in words. unseeing: the
-    `SavedModel` of this student that never saw those, whose answers calibrate it; None where there is none. reject_below:
-    confidence, 0..1, below which programs are to answer `unknown`.
+    `SavedModel` of this student that never saw those, whose answers calibrate it. reject_below: confidence, 0..1, below which
+    programs are to answer `unknown`.
     """
 
-    def __init__(self, saved, taken, training, held_out, measured_on, unseeing=None, reject_below=0.0):
+    def __init__(self, saved, taken, training, held_out, measured_on, unseeing, reject_below=0.0):
         self.saved, self.taken, self.training, self.held_out, self.measured_on = saved, taken, training, held_out, measured_on
         self.unseeing, self.reject_below = unseeing, reject_below
-        self.fused = fuse(calibrated(saved.model, self.temperature))
-        if unfused_batchnorms(self.fused):
-            raise UserError(f"BatchNorms left after fusing: {', '.join(unfused_batchnorms(self.fused))}.")
 
     @cached_property
     def calibration(self):
-        """What `utils.calibration.calibrate` notes; None where nothing could be fitted."""
-        if self.unseeing is None:
-            return None
+        """What `utils.calibration.calibrate` notes."""
         by_another = "" if self.unseeing is self.saved else ", by best.pth, which never saw it"
         return calibrate(self._unseen_logits, self.held_out.labels, self.held_out.name + by_another)
 
     @property
     def temperature(self):
         """By which the network's logits are divided."""
-        return self.calibration["temperature"] if self.calibration else 1.0
+        return self.calibration["temperature"]
+
+    @cached_property
+    def fused(self):
+        """The network that is exported: calibrated, without BatchNorms."""
+        fused = fuse(calibrated(self.saved.model, self.temperature))
+        if unfused_batchnorms(fused):
+            raise UserError(f"BatchNorms left after fusing: {', '.join(unfused_batchnorms(fused))}.")
+        return fused
 
     @cached_property
     def expected(self):
@@ -78,9 +81,8 @@ class Export:
         if taken.pixels:
             on_pixels = PixelInput(self.fused, taken.preprocessing.mean, taken.preprocessing.std, taken.color)
             self._write_onnx(on_pixels, taken.onnx_input, onnx_path)
-        if self.calibration:
-            unseen = softmax(self._unseen_logits / self.temperature, axis=1)
-            write_answers(files.held_out, self.held_out.dataset, self.held_out.rows, unseen)
+        unseen = softmax(self._unseen_logits / self.temperature, axis=1)
+        write_answers(files.held_out, self.held_out.dataset, self.held_out.rows, unseen)
 
     def check(self, files, tolerance):
         """Ask all that was written: ({engine: accuracy}, {engine: largest difference of probabilities from PyTorch}).
@@ -103,8 +105,8 @@ class Export:
         After `write`. Returns {engine: accuracy}, empty where it was not kept.
         """
         path = files.network_int8
-        log.info(f"INT8: quantising on {len(self._calibration())} training pictures, which takes a while")
-        quantized = quantize(self.network, self._calibration(), self._inputs(), self.held_out.labels, max_drop=budget / 100)
+        log.info(f"INT8: quantising on {len(self._quantised_on())} training pictures, which takes a while")
+        quantized = quantize(self.network, self._quantised_on(), self._inputs(), self.held_out.labels, max_drop=budget / 100)
         save_ir(quantized, path, {}, pixels=self.taken.ir_pixels)
         score = self.accuracy(self._ir_answers(path))
         drop = 100 * (fp32_accuracy - score)
@@ -170,7 +172,7 @@ class Export:
             yield images[rows[start : start + BATCH]]
         yield np.random.default_rng(0).integers(0, 256, (NOISE_PICTURES, *images.shape[1:]), np.uint8)
 
-    def _calibration(self):
+    def _quantised_on(self):
         """Some training pictures."""
         rows = np.random.default_rng(0).permutation(len(self.training))[:CALIBRATION_PICTURES]
         return _Inputs(self.taken.preprocessing, self.training.images, np.sort(rows))
@@ -204,14 +206,16 @@ def open_export(run, saved, taken, reject_below=0.0):
 
 
 def _unseeing(run, saved, held_out):
-    """`saved`, or the student's best checkpoint where a second stage saw the held-out pictures; None where that is gone."""
-    best = run.folder.student.best
+    """`saved`, or the student's best checkpoint where `saved` is of the second stage and that saw the held-out pictures."""
     if not held_out.was_seen_by(saved.meta):
         return saved
-    if best.is_file():
-        return load_model(best)
-    log.warning(f"{best}: not there, and no other checkpoint of the student never saw {held_out.name}: it is not calibrated")
-    return None
+    best = run.folder.student.best
+    if not best.is_file():
+        raise UserError(
+            f"{best}: not there. The export is calibrated by it, since it alone was not trained on {held_out.name}. "
+            "Put it back, or run m11.py again."
+        )
+    return load_model(best)
 
 
 def export_ir(model, classes, taken, folder):

@@ -2,8 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
+from helpers import with_random_statistics
 from scipy.special import softmax
 
+from deploy.fuse import fuse
+from models import build_model
+from models.classifier import calibrated
+from models.heads import HEADS
 from utils.calibration import LIMITS, calibrate, cross_fitted, expected_calibration_error, fit_temperature
 
 
@@ -87,3 +93,17 @@ def test_what_is_noted_is_the_same_each_time_and_honest_about_little_data():
     assert noted["ece_after"] == expected_calibration_error(cross_fitted(logits, labels), labels) < noted["ece_before"]
     assert {type(value) for value in noted.values()} == {float, int, str}
     assert 0 <= calibrate(logits[:1], labels[:1], "one")["ece_after"] <= 1
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_takes_the_temperature_into_its_last_layer(head):
+    model = with_random_statistics(build_model("test_resnet", 5, head=head, image_size=32))
+    x = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    softer = calibrated(model, 2.5)
+    with torch.no_grad():
+        logits = model(x)
+        assert logits.abs().max() > 0.01  # otherwise nothing below could fail
+        torch.testing.assert_close(softer(x), logits / 2.5)
+        torch.testing.assert_close(fuse(softer)(x), logits / 2.5, rtol=1e-4, atol=1e-5)
+        assert torch.equal(model(x), logits)  # it is a copy that was divided
+    assert [name for name, _ in softer.named_modules()] == [name for name, _ in model.named_modules()]

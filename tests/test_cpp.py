@@ -226,6 +226,9 @@ def test_folders_that_may_not_be_read_are_told(build, networks):
         (["--model", "m.xml"], 2, "there are no pictures"),
         (["--model", "m.xml", "--output", "xml", "a.jpg"], 2, "--output is csv or json, not 'xml'"),
         (["--model", "m.xml", "--threads", "many", "a.jpg"], 2, "--threads takes a number"),
+        (["--model", "m.xml", "--reject", "1.5", "a.jpg"], 2, "--reject takes a number from 0 to 1, not '1.5'"),
+        (["--model", "m.xml", "--reject", "nan", "a.jpg"], 2, "--reject takes a number from 0 to 1, not 'nan'"),
+        (["--model", "m.xml", "--reject", "", "a.jpg"], 2, "--reject takes a number from 0 to 1"),
         (["--model", "nowhere/m.xml", "a.jpg"], 1, "nowhere/m.xml: no such file"),
     ],
 )

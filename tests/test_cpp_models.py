@@ -1,5 +1,7 @@
 """The C++ program and libji.so refuse a model that is damaged or says senseless things, with one message, and never guess."""
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -9,11 +11,11 @@ import sys
 import numpy as np
 import openvino as ov
 import pytest
-from helpers import preprocessing
+from helpers import preprocessing, run_script
 from openvino import opset13 as op
 from PIL import Image
 
-from common.files import sha256
+from common.files import read_csv, sha256
 from deploy.inputs import NetworkInput
 from deploy.notes import model_info
 from tests.cpp_build import build_cpp, missing_tools
@@ -157,6 +159,8 @@ def test_what_is_no_network_is_named(tmp_path, picture, text):
         ({"mean_values": "1 2 3 4"}, "'mean_values' is '1 2 3 4'"),
         ({"mean_values": "1,5 2 3"}, "'mean_values' is '1,5 2 3'"),
         ({"reverse_input_channels": "maybe"}, "'reverse_input_channels' is 'maybe', not True or False"),
+        *[({"confidence_threshold": value}, f"'confidence_threshold' is '{value}', not a number from 0 to 1")
+          for value in (1.5, -0.1, "nan", "often", "", "0.5 0.5")],
         *[({key: None}, f"its notes (model_info) lack '{key}'") for key in (
             "input_image_size", "input_resize", "input_fit", "mean_values", "scale_values", "reverse_input_channels"
         )],
@@ -193,6 +197,9 @@ def test_an_answer_that_is_no_number_is_an_error(tmp_path, picture):
         ('{"max_pixels": "many"}', "type must be number"),
         ('{"threads": -1}', "'threads' is no whole number from 0 to 1024"),
         ('{"threads": 1e99}', "'threads' is no whole number"),
+        ('{"reject": 1.5}', "'reject' is no number from 0 to 1"),
+        ('{"reject": -0.1}', "'reject' is no number from 0 to 1"),
+        ('{"reject": "often"}', "type must be number"),
         ("[]", "not a JSON object"),
     ],
 )
@@ -223,6 +230,11 @@ def test_the_limit_of_pixels_is_a_setting(exported, tmp_path, picture):
     assert wrong.returncode == 2
     assert "--max-pixels takes a number from 1 to" in wrong.stderr
     library = handed_in(exported, tmp_path, '{"max_pixels": 599}')
+    assert "more than the 0.000599 million" in ask_library(library, picture)["error"]
+
+
+def ask_library(library, picture):
+    """What libji.so answers, in a process of its own."""
     script = (
         "import ctypes, sys\n"
         "class Event(ctypes.Structure): _fields_ = [('code', ctypes.c_int), ('json', ctypes.c_char_p)]\n"
@@ -233,4 +245,51 @@ def test_the_limit_of_pixels_is_a_setting(exported, tmp_path, picture):
         "print(event.json.decode())"
     )
     done = subprocess.run([sys.executable, "-c", script, library, picture], capture_output=True, text=True, timeout=60)
-    assert "more than the 0.000599 million" in json.loads(done.stdout)["error"]
+    return json.loads(done.stdout)
+
+
+def test_a_picture_of_low_confidence_is_unknown_as_the_network_says_or_the_user(tmp_path, picture):
+    """In CSV, JSON and the platform's answers alike; what it might be stays to be seen."""
+    plain = ask_program(write_network(tmp_path / "deploy"), picture)
+    middle = plain["confidence"]  # with six decimals
+    assert plain["class"] in CLASSES
+    assert 0.35 < middle < 0.98
+    strict = write_network(tmp_path / "strict", {"confidence_threshold": middle + 0.01})
+    unknown = {**plain, "class": "unknown"}
+    assert ask_program(strict, picture) == unknown
+    assert ask_program(strict, picture, "--reject", "0") == ask_program(strict, picture, "--reject", str(middle - 0.01)) == plain
+    assert ask_program(tmp_path / "deploy" / "model.xml", picture, "--reject", "1") == unknown
+    for number, (config, expected) in enumerate([("{}", unknown), ('{"reject": 0}', plain), ('{"reject": 1}', unknown)]):
+        (tmp_path / str(number)).mkdir()
+        answer = ask_library(handed_in(strict.parent, tmp_path / str(number), config), picture)
+        assert answer == {key: value for key, value in expected.items() if key != "path"}
+
+
+def ask_program(model, picture, *options):
+    """What `classify` answers in JSON; its CSV must say the same."""
+    command = [build_cpp() / "classify", "--model", model, picture, *options]
+    (answer,) = json.loads(subprocess.run([*command, "--output", "json"], capture_output=True, timeout=60, check=True).stdout)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert (row["class"], float(row["confidence"])) == (answer["class"], answer["confidence"])
+    assert [float(row[f"p_{name}"]) for name in CLASSES] == list(answer["probabilities"].values())
+    return answer
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.6, 0.9])
+def test_python_and_the_program_reject_the_same(tmp_path, threshold):
+    """A class of the data may be called so too: the names are then the same, the confidence tells them apart."""
+    classes = ["one", "unknown", "three"]
+    model = write_network(tmp_path / "deploy", {"confidence_threshold": threshold}, classes)
+    (tmp_path / "pictures").mkdir()
+    for number, colour in enumerate(np.random.default_rng(1).integers(0, 256, (30, 3))):
+        Image.new("RGB", (20, 20), tuple(map(int, colour))).save(tmp_path / "pictures" / f"{number:02}.png")
+    run_script("predict.py", model, "pictures", "--output", "answers.csv", cwd=tmp_path)
+    python = read_csv(tmp_path / "answers.csv", texts=("class",))
+    command = [build_cpp() / "classify", "--model", model, tmp_path / "pictures"]
+    program = csv.DictReader(io.StringIO(subprocess.run(command, capture_output=True, text=True, timeout=60).stdout))
+    assert python["class"].tolist() == [row["class"] for row in program]
+    rejected = python["confidence"] < threshold
+    assert (python["class"][rejected] == "unknown").all()
+    assert (rejected.sum() > 0) == (threshold > 0)
+    assert not rejected.all()

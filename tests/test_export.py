@@ -196,6 +196,18 @@ def test_model_api_reads_the_ir_without_further_arguments(whole_picture_ir, squa
         assert result.top_labels[0].name == "_".join(CLASSES[probs.argmax()].split())
 
 
+def test_model_api_names_the_class_whatever_is_rejected(files, squares, tmp_path):
+    """Its own threshold is for pictures of several classes at a time."""
+    taken = NetworkInput(PREPROCESSING, pixels=True, color="bgr", whole_pictures=True)
+    path = tmp_path / "model.xml"
+    write_ir(files[True] / "model.onnx", path, model_info(CLASSES, taken, reject_below=1.0), pixels=taken.ir_pixels)
+    model, ours = ClassificationModel.create_model(str(path)), IrPredictor(path)
+    assert model.params.confidence_threshold == ours.reject_below == 1.0
+    result = model(np.ascontiguousarray(squares[0][..., ::-1]))
+    assert result.top_labels[0].name in ("a_b", "punk", "日本")
+    assert ours.class_of(ours(squares[0])) == "unknown"
+
+
 @pytest.mark.parametrize(("pixel_input", "color"), [(False, "rgb"), (True, "rgb"), (True, "bgr")])
 def test_predictor_reads_from_the_ir_what_it_takes(files, squares, reference, pixel_input, color, tmp_path):
     taken = NetworkInput(PREPROCESSING, pixel_input, color)

@@ -18,6 +18,7 @@ from tiny_networks import write_student, write_tiny_ir
 from common.files import read_csv
 from data.decode import read_rgb
 from recipe import explaining
+from recipe.predictor import IrPredictor
 from utils.checkpoints import load_checkpoint
 from utils.run_folder import RunFolder
 
@@ -210,6 +211,9 @@ def test_mistakes_are_told_before_the_work(ir, student, arguments, message, tmp_
         (["--max-pixels", "0"], "0: must be a whole number, 1 or more"),
         (["--max-pixels", "-5"], "must be a whole number"),
         (["--max-pixels", "1e6"], "must be a whole number"),
+        (["--reject", "1.01"], "1.01: must be a number from 0 to 1"),
+        (["--reject", "nan"], "nan: must be a number from 0 to 1"),
+        (["--reject", ""], "must be a number from 0 to 1"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(ir, arguments, message, tmp_path, capsys):
@@ -239,6 +243,36 @@ def test_larger_pictures_than_wanted_are_refused(ir, answers, tmp_path):
     picture(tmp_path / "a.jpg", size=(40, 30))
     assert answers(ir, "a.jpg", "--max-pixels", 1200) == {"a.jpg": "red"}
     assert "more than" in refusal("predict.py", ir, "a.jpg", "--max-pixels", 1199, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_what_is_rejected_is_unknown_and_keeps_its_confidence(ir, kind, tmp_path):
+    picture(tmp_path / "red.jpg")
+    Image.new("RGB", (40, 30), (110, 100, 120)).save(tmp_path / "grey.png")
+    run_script("predict.py", ir, "red.jpg", "grey.png", "--reject", "0.9", "--output", f"answers.{kind}", cwd=tmp_path)
+    if kind == "csv":
+        rows = read_csv(tmp_path / "answers.csv", texts=("class",)).to_dict("records")
+    else:
+        rows = json.loads((tmp_path / "answers.json").read_text())
+    assert [row["class"] for row in rows] == ["red", "unknown"]
+    grey = rows[1] if kind == "csv" else {f"p_{name}": value for name, value in rows[1]["probabilities"].items()}
+    assert rows[1]["confidence"] == grey["p_blue"] == max(grey[f"p_{name}"] for name in ("blue", "green", "red"))
+
+
+def test_mirroring_is_an_option(ir, tmp_path, monkeypatch):
+    monkeypatch.setattr(IrPredictor, "logits", lambda self, pixels: pixels[:, :20].mean((0, 1)) / 100)
+    halves = np.zeros((30, 40, 3), np.uint8)
+    halves[:, :20] = 255, 0, 0
+    for name, pixels in (("left.png", halves), ("right.png", halves[:, ::-1])):
+        Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / name)
+
+    def answers(*options):
+        run_script("predict.py", ir, "left.png", "right.png", "--output", "answers.csv", *options, cwd=tmp_path)
+        return read_csv(tmp_path / "answers.csv").filter(like="p_").to_numpy()
+
+    left, right = answers()
+    assert np.abs(left - right).max() > 0.1
+    assert answers("--flip") == pytest.approx(np.stack([(left + right) / 2] * 2), abs=1e-6)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(ir, tmp_path, monkeypatch):

@@ -12,14 +12,16 @@ from openvino import opset13 as opset
 from tiny_networks import CLASSES, PREPROCESSING, by_colour, student_notes, student_state, write_student, write_tiny_ir
 
 from common.errors import UserError
-from common.files import sha256, write_json
+from common.files import read_json, sha256, write_json
 from deploy.inputs import NetworkInput
 from deploy.openvino_ir import save_ir
+from recipe import predictor as predictor_module
 from recipe.predictor import CheckpointPredictor, IrPredictor, open_predictor, student_of
 from utils.checkpoints import save_checkpoint
 from utils.run_folder import RunFolder
 
 RED = np.full((30, 50, 3), (255, 0, 0), np.uint8)
+HALVES = np.concatenate([RED[:, :25], np.full((30, 25, 3), (0, 0, 255), np.uint8)], axis=1)  # red on the left, blue on the right
 
 
 def write_manifest_of(folder):
@@ -66,6 +68,9 @@ def test_the_notes_say_what_the_network_takes(taken, tmp_path):
         ({"input_std": None}, "lack 'std'"),
         ({"reverse_input_channels": "maybe"}, "in what order it takes colours"),
         ({"reverse_input_channels": None}, "in what order it takes colours"),
+        ({"confidence_threshold": 1.5}, "confidence_threshold is '1.5', not a number from 0 to 1. Export it again"),
+        ({"confidence_threshold": "nan"}, "confidence_threshold is 'nan'"),
+        ({"confidence_threshold": "often"}, "confidence_threshold is 'often'"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -384,3 +389,135 @@ def test_without_its_student_an_ir_answers_but_makes_no_maps(run):
     assert isinstance(predictor, IrPredictor)
     with pytest.raises(UserError, match="does not lie in its run"):
         student_of(predictor)
+
+
+# Who is calibrated, and what is rejected
+
+
+def export_with(run, **answering):
+    """Note in the manifest of the run how its network answers."""
+    write_json(run.exported.manifest, {**read_json(run.exported.manifest), **answering})
+
+
+def test_the_checkpoint_behind_a_current_export_answers_calibrated_and_others_as_trained(run):
+    raw = {path: CheckpointPredictor(path).logits(RED) for path in (run.student.averaged, run.student.best)}
+    export_with(run, calibration={"temperature": 2.5}, reject_below=0.3)
+    averaged, best = (open_predictor(path) for path in raw)
+    assert averaged.logits(RED) == pytest.approx(raw[run.student.averaged] / 2.5, rel=1e-5)
+    assert averaged.reject_below == 0.3
+    assert np.array_equal(best.logits(RED), raw[run.student.best])
+    assert best.reject_below == 0.0
+    assert student_of(open_predictor(run.path)).logits(RED) == pytest.approx(averaged.logits(RED))
+    write_student(run.student.averaged, seed=3)
+    assert np.array_equal(open_predictor(run.path).logits(RED), CheckpointPredictor(run.student.averaged).logits(RED))
+    elsewhere = shutil.copy(run.student.averaged, run.path / "alone.pth")
+    assert np.array_equal(open_predictor(run.path).logits(RED), CheckpointPredictor(elsewhere).logits(RED))
+
+
+@pytest.mark.parametrize(
+    ("answering", "message"),
+    [
+        ({"calibration": {"temperature": 0}}, "the temperature is 0, not a number from 0.1 to 10. Export it again"),
+        ({"calibration": {"temperature": "hot"}}, "the temperature is 'hot'"),
+        ({"reject_below": 0.5}, None),  # of an export before there was a calibration
+        ({"calibration": {"fitted_on": "nothing"}}, "the temperature is None"),
+        ({"calibration": 3000}, "the temperature is 3000"),
+        ({"reject_below": -1}, "reject_below is -1, not a number from 0 to 1"),
+        ({"calibration": None}, "the temperature is None"),
+    ],
+)
+def test_a_manifest_that_says_senseless_things_of_answers_is_told(run, answering, message):
+    export_with(run, **answering)
+    if message is None:
+        assert CheckpointPredictor(run.student.averaged)(RED).sum() == pytest.approx(1)
+        return
+    with pytest.raises(UserError, match=r"manifest\.json: ") as refused:
+        CheckpointPredictor(run.student.averaged)
+    assert message in str(refused.value)
+
+
+def test_a_class_is_unknown_below_the_confidence_of_the_network_or_the_user(tmp_path):
+    path = write_tiny_ir(tmp_path, confidence_threshold=0.9)
+    grey = np.full((20, 20, 3), 128, np.uint8)
+    predictor = open_predictor(path)
+    assert [predictor.class_of(predictor(pixels)) for pixels in (RED, grey)] == ["red", "unknown"]
+    predictor = open_predictor(path, reject_below=0)
+    assert predictor.class_of(predictor(grey)) in CLASSES
+    assert predictor.class_of(np.float32([0, 0, 0.7])) == "red"
+    predictor.reject_below = 0.7  # as text and as float32 it is another number than in Python
+    assert predictor.class_of(np.float32([0, 0, 0.7])) == "red"
+
+
+def test_a_class_that_is_called_unknown_is_told_where_pictures_are_rejected(tmp_path, said):
+    path = write_student(tmp_path / "a.pth", ["known", "unknown"])
+    open_predictor(path)
+    assert said.text == ""
+    open_predictor(path, reject_below=0.6)
+    assert "a class is called 'unknown', as is what is rejected: those are the rows with a confidence below 0.6" in said.text
+
+
+# Several answers in one
+
+
+def mirrored(pixels):
+    return np.ascontiguousarray(pixels[:, ::-1])
+
+
+def test_with_the_mirror_image_every_predictor_answers_with_the_mean(run, tmp_path, monkeypatch):
+    for kind in (IrPredictor, CheckpointPredictor):
+        monkeypatch.setattr(kind, "logits", lambda self, pixels: pixels[:, :25].mean((0, 1)) / 100)
+    teacher = write_teacher(tmp_path / "teacher_run")
+    for model in (run.exported.network, run.student.best, teacher.teacher.path):
+        plain, both = open_predictor(model), open_predictor(model, flip=True)
+        assert [plain(pixels).argmax() for pixels in (HALVES, mirrored(HALVES))] == [0, 2]
+        expected = pytest.approx((plain(HALVES) + plain(mirrored(HALVES))) / 2)
+        assert both(HALVES) == expected
+        assert both(mirrored(HALVES)) == expected
+
+
+def write_teacher(path, num_folds=3):
+    """The run folder of a teacher whose folds were never trained."""
+    run = RunFolder(path)
+    for fold in range(num_folds):
+        write_student(run.fold(fold).best, seed=fold)
+        run.fold(fold).oof.touch()
+    write_json(run.settings("teacher"), {"num_folds": num_folds})
+    return run
+
+
+def test_a_teacher_answers_with_the_mean_of_its_folds(tmp_path, monkeypatch):
+    run = write_teacher(tmp_path / "run")
+    folds = [open_predictor(run.fold(k).best)(RED) for k in range(3)]
+    assert np.ptp(folds, axis=0).max() > 1e-4
+    loaded = []
+    load = predictor_module.load_model
+    monkeypatch.setattr(predictor_module, "load_model", lambda path: loaded.append(path) or load(path))
+    teacher = open_predictor(run.teacher.path)
+    assert (teacher.classes, teacher(RED).dtype) == (CLASSES, np.float32)
+    assert teacher(RED) == pytest.approx(np.mean(folds, axis=0))
+    assert loaded == run.teachers()  # once
+    for k in range(3):
+        assert np.array_equal(open_predictor(run.fold(k).path)(RED), folds[k])
+    monkeypatch.chdir(run.teacher.path)
+    for path in (".", "fold0/.."):
+        assert np.array_equal(open_predictor(path)(RED), teacher(RED))
+    with pytest.raises(UserError, match=r"its 3 models each look elsewhere.*Give one of them: .*fold0"):
+        student_of(teacher)
+    assert student_of(open_predictor("fold1")).path.parts[-2:] == ("fold1", "best.pth")
+
+
+def test_a_teacher_that_is_not_trained_to_its_end_does_not_answer(tmp_path):
+    run = write_teacher(tmp_path / "run")
+    run.fold(1).best.unlink()
+    with pytest.raises(UserError, match=r"fold1: this fold is not trained yet \(1 of 3 are missing\)"):
+        open_predictor(run.teacher.path)
+    with pytest.raises(UserError, match=r"fold1: not a fold that was trained \(no best\.pth\)\. Run e4\.py"):
+        open_predictor(run.fold(1).path)
+    write_student(run.fold(1).best, ["other", "classes"])
+    with pytest.raises(UserError, match=r"best\.pth: knows other classes than .*fold0"):
+        open_predictor(run.teacher.path)
+
+
+def test_a_run_may_be_called_teacher(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "teacher")
+    assert isinstance(open_predictor(tmp_path / "teacher"), IrPredictor)

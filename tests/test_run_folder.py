@@ -3,13 +3,17 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
 from helpers import contents, refusal, run_script, write_config
+from scipy.special import softmax
 
 from common.errors import UserError
-from common.files import read_json
+from common.files import read_csv, read_json
+from data.decode import read_rgb
 from recipe.predictor import CheckpointPredictor, IrPredictor, check_exported, open_predictor
 from utils import session
+from utils.calibration import fit_temperature
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.run_folder import RunFolder
 
@@ -150,6 +154,7 @@ def test_a_run_without_validation_pictures_says_what_its_accuracies_are_of(texti
     run_script("m11.py", "config.py", *options, cwd=tmp_path)
     run_script("export_openvino.py", tmp_path / "runs" / "t", cwd=tmp_path / "elsewhere")
     folder = RunFolder(tmp_path / "runs" / "t")
+    assert_calibrated_by_best(folder, textiles)
     seen = "fold 0 of 3, which it was trained on too"
     results = folder.results()
     assert (results["student"]["best_on"], results["student"]["averaged_on"]) == ("fold 0 of 3", seen)
@@ -157,3 +162,24 @@ def test_a_run_without_validation_pictures_says_what_its_accuracies_are_of(texti
     assert f">{seen}<" in folder.exported.network.read_text() or f'"{seen}"' in folder.exported.network.read_text()
     table = [line for line in (folder.path / "log.txt").read_text().splitlines() if line.startswith("OpenVINO IR")]
     assert seen in table[0]
+
+    before = contents(folder.deploy)
+    folder.student.best.unlink()  # nobody is left who could judge
+    told = "best.pth: not there. The export is calibrated by it, since it alone was not trained on fold 0 of 3"
+    assert told in refusal("export_openvino.py", folder.path, cwd=tmp_path / "elsewhere")
+    assert contents(folder.deploy) == before
+
+
+def assert_calibrated_by_best(folder, textiles):
+    """And not by the student that saw the held-out fold in its second stage."""
+    noted = read_json(folder.exported.manifest)["calibration"]
+    assert noted["fitted_on"] == "fold 0 of 3, by best.pth, which never saw it"
+    oof, table = read_csv(folder.oof, texts=("path",)), read_csv(folder.exported.held_out, texts=("path", "label"))
+    assert len(table) == noted["pictures"]
+    assert set(table["path"]) == set(oof["path"][oof["fold"] == 0])
+    best = CheckpointPredictor(folder.student.best)  # as trained: it is not the one that was exported
+    logits = np.stack([best.logits(read_rgb(textiles / "train" / path)) for path in table["path"]])
+    labels = np.array([best.classes.index(label) for label in table["label"]])
+    assert noted["temperature"] == pytest.approx(fit_temperature(logits, labels), rel=1e-2)
+    expected = softmax(logits / noted["temperature"], axis=1)
+    assert table.filter(like="p_").to_numpy() == pytest.approx(expected, abs=1e-4)

@@ -1,7 +1,6 @@
 """Probabilities that are true: a temperature for logits (N, K), fitted on labels (N,) of pictures that nobody was trained on."""
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 LIMITS = 0.1, 10.0  # of a temperature: a network whose logits are ten times too small or large was not trained, but broken
@@ -16,6 +15,8 @@ def fit_temperature(logits, labels):
     are all answered rightly (or wrongly) do not make a network boundlessly sure (unsure), few ones less than many; of many pictures
     with both the minimum is that of the likelihood.
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and only an export fits
+
     logits, targets = np.asarray(logits, np.float64), _smoothed_targets(np.asarray(logits), np.asarray(labels))
     if not len(logits):
         return 1.0
@@ -44,7 +45,7 @@ def expected_calibration_error(probs, labels):
     float (N, K), N from 1, and int (N,); a bin counts by the number of pictures in it.
     """
     confidence, right = probs.max(1).astype(np.float64), probs.argmax(1) == labels
-    bins = np.ceil(confidence * BINS).astype(int)  # each without its lower end
+    bins = np.ceil(confidence * BINS).astype(int).clip(max=BINS)  # each without its lower end; rounding may lead above 1
     excess = np.bincount(bins, weights=confidence - right, minlength=BINS + 1)
     return float(np.abs(excess).sum() / len(probs))
 

@@ -3,10 +3,11 @@
  *
  * The network is ../model/model.xml beside the folder of libji.so, with model.bin and labels.txt; an optional
  * ../config/config.json may hold any of
- *   {"model": "model.xml", "threads": 0, "max_pixels": 200000000,
+ *   {"model": "model.xml", "threads": 0, "max_pixels": 200000000, "reject": 0.6,
  *    "keys": {"class": "class", "confidence": "confidence", "probabilities": "probabilities"}}
  * threads: of inference, 0 for all cores. max_pixels: encoded pictures with more are refused before they are decoded. model:
- * relative to ../model. Where manifest.json lies beside the model, files that are not what it says are refused.
+ * relative to ../model. reject: the class is "unknown" where the confidence is below it, 0 to 1, 0 for never; without it, what the
+ * network was exported with. Where manifest.json lies beside the model, files that are not what it says are refused.
  *
  * Every function returns JISDK_RET_SUCCEED or another of the codes below; none throws or ends the process.
  * `args` may be NULL and is not looked at: a classifier has nothing to be told about a picture.

@@ -20,7 +20,7 @@ int num_threads(const Options& options) {
 /// Exit status 0 if at least one picture was classified.
 int classify(const Options& options) {
     Model model = load_model(options.model, {options.device, options.threads, ov::hint::PerformanceMode::THROUGHPUT});
-    auto writer = make_writer(options.output, std::cout, model.classes);
+    auto writer = make_writer(options.output, std::cout, model.classes, options.reject_below.value_or(model.reject_below));
     size_t next = 0, classified = 0;
     auto source = [&] { return next < options.pictures.size() ? std::optional(options.pictures[next++]) : std::nullopt; };
     classify_all(model, num_threads(options), options.max_pixels, source, [&](const Result& result) {

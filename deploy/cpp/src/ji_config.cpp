@@ -37,12 +37,20 @@ double whole_number(const Json& config, const std::string& key, double preset, d
     return value;
 }
 
+std::optional<float> probability(const Json& config, const std::string& key) {
+    if (!config.contains(key)) return {};
+    double value = config.at(key);
+    if (!(value >= 0 && value <= 1)) throw std::runtime_error("'" + key + "' is no number from 0 to 1");
+    return float(value);
+}
+
 void read_config(const Json& config, const fs::path& models, JiConfig& result) {
     if (!config.is_object()) throw std::runtime_error("not a JSON object");
-    check_keys(config, {"model", "threads", "max_pixels", "keys"});
+    check_keys(config, {"model", "threads", "max_pixels", "reject", "keys"});
     result.model = models / config.value("model", "model.xml");
     result.threads = int(whole_number(config, "threads", result.threads, 0, 1024));
     result.max_pixels = size_t(whole_number(config, "max_pixels", result.max_pixels, 1, 1 << 30));
+    result.reject_below = probability(config, "reject");
     auto keys = config.value("keys", Json::object());
     check_keys(keys, {"class", "confidence", "probabilities"});
     read(keys, "class", result.keys.name);

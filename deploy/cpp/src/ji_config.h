@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 
 #include "errors.h"
 #include "json_text.h"
@@ -12,6 +13,7 @@ struct JiConfig {
     std::filesystem::path model;
     int threads = 0;                 // of inference; 0: all cores
     size_t max_pixels = MAX_PIXELS;  // of a picture
+    std::optional<float> reject_below;  // else what the network says
     AnswerKeys keys;
 };
 

@@ -20,11 +20,12 @@ namespace fs = std::filesystem;
 JiPredictor::JiPredictor(const JiConfig& config)
     : keys_(config.keys),
       model_(load_model(config.model, {"CPU", config.threads, ov::hint::PerformanceMode::LATENCY})),
+      reject_below_(config.reject_below.value_or(model_.reject_below)),
       request_(model_, config.max_pixels) {}
 
 void JiPredictor::describe(const Answer& answer) {
     nlohmann::ordered_json object;
-    add_answer(object, answer, model_.classes, keys_);
+    add_answer(object, answer, model_.classes, reject_below_, keys_);
     json_ = to_text(object);
 }
 
@@ -36,7 +37,7 @@ void JiPredictor::draw(const Answer& answer) {
     int line = std::max(1, int(2 * scale));
     cv::Point corner(int(8 * scale), int(28 * scale));
     for (auto [color, thickness] : {std::pair(cv::Scalar::all(0), 3 * line), std::pair(cv::Scalar::all(255), line)})
-        cv::putText(drawn_, model_.classes[answer.best] + percent, corner, cv::FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv::LINE_AA);
+        cv::putText(drawn_, class_of(answer, model_.classes, reject_below_) + percent, corner, cv::FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv::LINE_AA);
 }
 
 /// Appears whole or not at all: written beside, then renamed.

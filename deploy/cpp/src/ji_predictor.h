@@ -42,6 +42,7 @@ class JiPredictor {
     std::mutex mutex_;
     AnswerKeys keys_;
     Model model_;
+    float reject_below_;
     Request request_;
     cv::Mat drawn_;
     std::string json_;

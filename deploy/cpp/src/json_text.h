@@ -18,11 +18,12 @@ struct AnswerKeys {
 /// Six decimals, as in CSV.
 inline double rounded(float value) { return std::round(value * 1e6) / 1e6; }
 
+/// reject_below: see `class_of`.
 inline void add_answer(nlohmann::ordered_json& object, const Answer& answer, const std::vector<std::string>& classes,
-                       const AnswerKeys& keys) {
+                       float reject_below, const AnswerKeys& keys) {
     auto probabilities = nlohmann::ordered_json::object();
     for (size_t k = 0; k < classes.size(); ++k) probabilities[classes[k]] = rounded(answer.probabilities[k]);
-    object[keys.name] = classes[answer.best];
+    object[keys.name] = class_of(answer, classes, reject_below);
     object[keys.confidence] = rounded(answer.probabilities[answer.best]);
     object[keys.probabilities] = probabilities;
 }

@@ -132,6 +132,16 @@ std::vector<std::string> class_names(const ov::Model& model, const fs::path& xml
     return names;
 }
 
+/// Networks that were exported without one have none.
+float reject_below(const ov::Model& model) {
+    const std::string key = "confidence_threshold";
+    if (!model.has_rt_info("model_info", key)) return 0;
+    auto text = info(model, key);
+    auto values = numbers(text, 1);
+    if (values.empty() || values[0] < 0 || values[0] > 1) refuse(key, text, "a number from 0 to 1");
+    return float(values[0]);
+}
+
 ov::AnyMap properties(const ModelSettings& settings) {
     ov::AnyMap map{ov::hint::performance_mode(settings.hint)};
     if (settings.device == "CPU") {
@@ -156,6 +166,7 @@ Model load(const std::string& xml_path, const ModelSettings& settings) {
     Model model;
     model.input = input_spec(*network);
     model.classes = class_names(*network, xml_path);
+    model.reject_below = reject_below(*network);
     auto shape = network->input().get_partial_shape();
     shape[0] = 1;
     network->reshape(shape);

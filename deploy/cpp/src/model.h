@@ -32,6 +32,7 @@ struct Model {
     ov::CompiledModel compiled;
     InputSpec input;
     std::vector<std::string> classes;
+    float reject_below = 0;  // confidence below which the class is to be called unknown, unless the user says otherwise
 };
 
 /// The IR at `xml_path`, compiled for one picture at a time. Throws std::runtime_error that says what to do.

@@ -22,6 +22,7 @@ const char* const HELP =
     "                       below, in the order of their names) and .txt files with one path a line\n"
     "  --list FILE          the paths in FILE, one a line, whatever its name ends in\n"
     "  --max-pixels N       larger pictures are refused before they are decoded (default: 200000000)\n"
+    "  --reject X           the class is 'unknown' where the confidence is below X, 0 to 1; 0: never (default: as exported)\n"
     "  --output csv|json    csv (default): path, class, confidence, p_<class>..., error; json: a list of objects\n"
     "  --benchmark          measure speed on these pictures instead, as a table or (--output json) as an object\n"
     "  --seconds S          how long each measurement lasts (default: 5)\n"
@@ -29,7 +30,7 @@ const char* const HELP =
     "Results go to standard output in the order of the pictures. A file that cannot be read is a row with the reason.\n"
     "Exit status: 0 if at least one picture was classified, 1 if none was or nothing could be done, 2 for a wrong command.\n";
 
-enum { MODEL = 256, DEVICE, THREADS, BATCH_FILES, LIST, MAX_PIXELS_OF, OUTPUT, BENCHMARK, SECONDS };
+enum { MODEL = 256, DEVICE, THREADS, BATCH_FILES, LIST, MAX_PIXELS_OF, REJECT, OUTPUT, BENCHMARK, SECONDS };
 
 const option OPTIONS[] = {
     {"model", required_argument, nullptr, MODEL},
@@ -38,6 +39,7 @@ const option OPTIONS[] = {
     {"batch-files", required_argument, nullptr, BATCH_FILES},
     {"list", required_argument, nullptr, LIST},
     {"max-pixels", required_argument, nullptr, MAX_PIXELS_OF},
+    {"reject", required_argument, nullptr, REJECT},
     {"output", required_argument, nullptr, OUTPUT},
     {"benchmark", no_argument, nullptr, BENCHMARK},
     {"seconds", required_argument, nullptr, SECONDS},
@@ -70,6 +72,7 @@ Options parse_options(int argc, char** argv) {
             case BATCH_FILES: append(options.pictures, list_pictures({optarg})); break;
             case LIST: append(options.pictures, read_list(optarg)); break;
             case MAX_PIXELS_OF: options.max_pixels = size_t(number("max-pixels", 1, 1 << 30)); break;
+            case REJECT: options.reject_below = float(number("reject", 0, 1)); break;
             case OUTPUT: options.output = optarg; break;
             case BENCHMARK: options.benchmark = true; break;
             case SECONDS: options.seconds = number("seconds", 0, 3600); break;

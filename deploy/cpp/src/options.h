@@ -1,6 +1,7 @@
 // The command line of `classify`.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@ struct Options {
     std::string model, device = "CPU", output = "csv";
     int threads = 0;  // 0: as many as there are cores
     size_t max_pixels = MAX_PIXELS;
+    std::optional<float> reject_below;  // else what the network says
     bool benchmark = false;
     double seconds = 5;  // of each measurement
     std::vector<std::string> pictures;

@@ -16,7 +16,8 @@ std::string probability(float value) {
 
 class CsvWriter : public Writer {
   public:
-    CsvWriter(std::ostream& out, const std::vector<std::string>& classes) : out_(out), classes_(classes) {
+    CsvWriter(std::ostream& out, const std::vector<std::string>& classes, float reject_below)
+        : out_(out), classes_(classes), reject_below_(reject_below) {
         out_ << "path,class,confidence";
         for (const auto& name : classes_) out_ << ',' << csv_field("p_" + name);
         out_ << ",error\n";
@@ -26,7 +27,7 @@ class CsvWriter : public Writer {
         out_ << csv_field(result.path) << ',';
         if (result.answer) {
             const auto& [best, probabilities] = *result.answer;
-            out_ << csv_field(classes_[best]) << ',' << probability(probabilities[best]);
+            out_ << csv_field(class_of(*result.answer, classes_, reject_below_)) << ',' << probability(probabilities[best]);
             for (float value : probabilities) out_ << ',' << probability(value);
         } else {
             out_ << std::string(1 + classes_.size(), ',');
@@ -37,16 +38,18 @@ class CsvWriter : public Writer {
   private:
     std::ostream& out_;
     const std::vector<std::string> classes_;
+    const float reject_below_;
 };
 
 class JsonWriter : public Writer {
   public:
-    JsonWriter(std::ostream& out, const std::vector<std::string>& classes) : out_(out), classes_(classes) {}
+    JsonWriter(std::ostream& out, const std::vector<std::string>& classes, float reject_below)
+        : out_(out), classes_(classes), reject_below_(reject_below) {}
 
     void write(const Result& result) override {
         nlohmann::ordered_json row{{"path", result.path}};
         if (result.answer)
-            add_answer(row, *result.answer, classes_, {});
+            add_answer(row, *result.answer, classes_, reject_below_, {});
         else
             row["error"] = result.error;
         out_ << separator_ << to_text(row);
@@ -58,14 +61,16 @@ class JsonWriter : public Writer {
   private:
     std::ostream& out_;
     const std::vector<std::string> classes_;
+    const float reject_below_;
     const char* separator_ = "[\n";
 };
 
 }  // namespace
 
-std::unique_ptr<Writer> make_writer(const std::string& format, std::ostream& out, const std::vector<std::string>& classes) {
-    if (format == "json") return std::make_unique<JsonWriter>(out, classes);
-    return std::make_unique<CsvWriter>(out, classes);
+std::unique_ptr<Writer> make_writer(const std::string& format, std::ostream& out, const std::vector<std::string>& classes,
+                                    float reject_below) {
+    if (format == "json") return std::make_unique<JsonWriter>(out, classes, reject_below);
+    return std::make_unique<CsvWriter>(out, classes, reject_below);
 }
 
 std::string csv_field(const std::string& text) {

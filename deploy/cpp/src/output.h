@@ -17,8 +17,9 @@ class Writer {
     virtual void finish() {}
 };
 
-/// `csv`: columns path, class, confidence, p_<class>..., error; `json`: a list of objects, one a line.
-std::unique_ptr<Writer> make_writer(const std::string& format, std::ostream& out, const std::vector<std::string>& classes);
+/// `csv`: columns path, class, confidence, p_<class>..., error; `json`: a list of objects, one a line. reject_below: see `class_of`.
+std::unique_ptr<Writer> make_writer(const std::string& format, std::ostream& out, const std::vector<std::string>& classes,
+                                    float reject_below);
 
 /// `text` as one CSV field (RFC 4180).
 std::string csv_field(const std::string& text);

@@ -6,6 +6,10 @@
 
 namespace deploy {
 
+std::string class_of(const Answer& answer, const std::vector<std::string>& classes, float reject_below) {
+    return answer.probabilities[answer.best] < reject_below ? UNKNOWN : classes[answer.best];
+}
+
 Answer answer_of(const float* logits, size_t count) {
     Answer answer;
     answer.probabilities.assign(logits, logits + count);

@@ -17,6 +17,12 @@ struct Answer {
     std::vector<float> probabilities;  // of all classes, summing to 1
 };
 
+/// What a picture is called for which no class is probable enough.
+inline const char* const UNKNOWN = "unknown";
+
+/// The name of the most probable class; UNKNOWN where its probability is below `reject_below`.
+std::string class_of(const Answer& answer, const std::vector<std::string>& classes, float reject_below);
+
 /// Softmax of `count` logits.
 Answer answer_of(const float* logits, size_t count);
 

@@ -147,7 +147,7 @@ void language_settings_change_no_number() {
     const auto before = std::locale::global(std::locale(std::locale::classic(), new Comma));
     Model model = load_model(scratch / "points" / "model.xml", {});
     std::ostringstream json;
-    make_writer("json", json, {"a", "b"})->write({"x", Answer{1, {0.25f, 0.75f}}, ""});
+    make_writer("json", json, {"a", "b"}, 0)->write({"x", Answer{1, {0.25f, 0.75f}}, ""});
     std::locale::global(before);
     CHECK(model.input.mean[0] == 99.5 && model.input.image_size == 8);
     CHECK(json.str().find("\"confidence\":0.75") != std::string::npos);
@@ -159,7 +159,7 @@ void csv_and_json_are_well_formed() {
     const Result good{"x\xff.png", Answer{1, {0.25f, 0.75f}}, ""}, bad{"y \"z\".png", {}, "not an image"};
     std::ostringstream csv, json, nothing;
     for (auto [format, out] : {std::pair("csv", &csv), std::pair("json", &json)}) {
-        auto writer = make_writer(format, *out, classes);
+        auto writer = make_writer(format, *out, classes, 0);
         writer->write(good);
         writer->write(bad);
         writer->finish();
@@ -169,8 +169,25 @@ void csv_and_json_are_well_formed() {
                        "\"y \"\"z\"\".png\",,,,,not an image\n");
     CHECK(json.str() == "[\n{\"path\":\"x\xef\xbf\xbd.png\",\"class\":\"c\",\"confidence\":0.75,\"probabilities\":{\"a,b\":0.25,\"c\":0.75}},\n"
                         "{\"path\":\"y \\\"z\\\".png\",\"error\":\"not an image\"}\n]\n");
-    make_writer("json", nothing, classes)->finish();
+    make_writer("json", nothing, classes, 0)->finish();
     CHECK(nothing.str() == "[\n]\n");
+}
+
+void low_confidence_is_called_unknown() {
+    const std::vector<std::string> classes{"a", "b"};
+    const Answer answer{1, {0.25f, 0.75f}};
+    CHECK(class_of(answer, classes, 0) == "b" && class_of(answer, classes, 0.75f) == "b");
+    CHECK(class_of(answer, classes, 0.7500001f) == "unknown" && class_of(answer, classes, 1) == "unknown");
+    CHECK(class_of(Answer{0, {1, 0}}, classes, 1) == "a");
+    std::ostringstream csv, json;
+    make_writer("csv", csv, classes, 0.8f)->write({"x.png", answer, ""});
+    make_writer("json", json, classes, 0.8f)->write({"x.png", answer, ""});
+    CHECK(csv.str() == "path,class,confidence,p_a,p_b,error\nx.png,unknown,0.750000,0.250000,0.750000,\n");
+    CHECK(json.str() == "[\n{\"path\":\"x.png\",\"class\":\"unknown\",\"confidence\":0.75,\"probabilities\":{\"a\":0.25,\"b\":0.75}}");
+}
+
+void the_network_says_what_it_rejects() {
+    CHECK(network("floats").reject_below == 0 && network("rgb").reject_below == 0.5f);
 }
 
 void folders_are_walked_in_order_and_lists_are_read() {
@@ -199,6 +216,8 @@ int main(int, char** argv) {
     results_come_in_order_with_bad_files_in_their_place(paths);
     a_failing_sink_ends_the_run(paths);
     csv_and_json_are_well_formed();
+    low_confidence_is_called_unknown();
+    the_network_says_what_it_rejects();
     language_settings_change_no_number();
     folders_are_walked_in_order_and_lists_are_read();
 }

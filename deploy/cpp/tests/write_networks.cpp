@@ -28,7 +28,8 @@ std::shared_ptr<ov::Model> mean_colour(ov::element::Type type, const ov::Partial
     return std::make_shared<ov::Model>(ov::OutputVector{scaled}, ov::ParameterVector{input});
 }
 
-void write(const fs::path& folder, const std::shared_ptr<ov::Model>& network, bool bgr) {
+/// reject_below: a note that older networks lack.
+void write(const fs::path& folder, const std::shared_ptr<ov::Model>& network, bool bgr, const char* reject_below = nullptr) {
     auto set = [&](const std::string& key, const std::string& value) { network->set_rt_info(value, "model_info", key); };
     set("reverse_input_channels", bgr ? "False" : "True");
     set("input_fit", "stretch");
@@ -37,6 +38,7 @@ void write(const fs::path& folder, const std::shared_ptr<ov::Model>& network, bo
     set("mean_values", "100 100 100");
     set("scale_values", "50 40 25");
     set("labels", "red_one green blue");
+    if (reject_below) set("confidence_threshold", reject_below);
     fs::create_directories(folder);
     ov::save_model(network, (folder / "model.xml").string(), false);
 }
@@ -46,7 +48,7 @@ void write(const fs::path& folder, const std::shared_ptr<ov::Model>& network, bo
 int main(int, char** argv) {
     const fs::path networks = argv[1], home = argv[2];
     write(networks / "floats", mean_colour(ov::element::f32, {-1, 3, SIZE, SIZE}, {0, 1, 2}), false);
-    write(networks / "rgb", mean_colour(ov::element::u8, {1, SIZE, SIZE, 3}, {0, 1, 2}), false);
+    write(networks / "rgb", mean_colour(ov::element::u8, {1, SIZE, SIZE, 3}, {0, 1, 2}), false, "0.5");
     write(networks / "bgr", mean_colour(ov::element::u8, {-1, SIZE, SIZE, 3}, {2, 1, 0}), true);
     write(networks / "picture", mean_colour(ov::element::u8, {1, -1, -1, 3}, {2, 1, 0}), true);
     write(networks / "picture_rgb", mean_colour(ov::element::u8, {1, -1, -1, 3}, {0, 1, 2}), false);

@@ -1,5 +1,6 @@
 """All benchmarks run, with their smallest numbers, as a user starts them, and print the table that they promise."""
 
+import re
 import runpy
 import sys
 
@@ -173,3 +174,9 @@ def test_corrections_compares_students_before_and_after(monkeypatch, capsys, wor
     assert len(surest) == len(before) + 1
     assert (checked["label"] == checked["true"]).sum() == 6
     assert len(checked) == len(before)
+
+
+def test_report_times_the_report_of_made_up_pictures(monkeypatch, capsys):
+    monkeypatch.setattr("deploy.timing.SECONDS", 0.05)
+    run(monkeypatch, "report.py", "--pictures", "140")
+    assert re.search(r"^140 pictures: [\d.]+ s, [\d.]+ MiB, ", capsys.readouterr().out, re.MULTILINE)

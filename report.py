@@ -5,7 +5,8 @@
     python report.py runs/demo --output /tmp/demo.html --suspects 500
 
 The file needs nothing else and can be mailed. Labels that are wrong are ticked there and saved as corrections.csv, which the config
-names next: data.corrections=corrections.csv. export_openvino.py writes the report by itself.
+names next: data.corrections=corrections.csv. export_openvino.py writes the report by itself; after e4.py alone it shows what the
+teacher has found.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from utils import session
 
 def main(argv=None):
     args = parse(argv)
-    run = session.reopen(args.run_dir)
+    run = session.reopen(args.run_dir, ("student", "teacher"))
     path = args.output or run.folder.report
     check_writable(path.parent)
     write_report(run, path, args.lang, args.suspects)

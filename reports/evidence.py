@@ -64,24 +64,38 @@ class Evidence:
         self.deployed  # noqa: B018, raises Missing
         return read_json(self.folder.exported.manifest)
 
-    @cached_property
-    def pictures(self):
-        """The `Pictures`; Missing, with the reason, where they are not what they were when the student was trained."""
-        try:
-            training, validation = open_data(self.run, preprocessing_of(self.config.student))
-        except UserError as error:
-            raise Missing("The pictures cannot be shown: {reason}", reason=str(error).splitlines()[0]) from error
-        if training.fingerprint != read_json(self.folder.settings("student")).get("fingerprint"):
-            raise Missing("The pictures have changed since the student was trained, so they are not shown.")
-        held_out = student_split(self.run, training, validation)[1]
-        if held_out.dataset.fingerprint != read_json(self.folder.settings("student")).get("held_out"):
-            raise Missing("The pictures have changed since the student was trained, so they are not shown.")
-        return Pictures(training, held_out)
+    @property
+    def stage(self):
+        """What was trained last, `student` or `teacher`."""
+        return "student" if self.folder.settings("student").is_file() else "teacher"
+
+    @property
+    def section(self):
+        """The settings of that stage, by which its pictures were cached."""
+        return getattr(self.config, self.stage)
 
     @cached_property
+    def settings(self):
+        """settings.json of that stage."""
+        return read_json(self.folder.settings(self.stage))
+
+    @cached_property
+    def pictures(self):
+        """The `Pictures`; Missing, with the reason, where they are not what they were at the training."""
+        try:
+            training, validation = open_data(self.run, preprocessing_of(self.section))
+        except UserError as error:
+            raise Missing("The pictures cannot be shown: {reason}", reason=str(error).splitlines()[0]) from error
+        held_out = student_split(self.run, training, validation)[1]
+        now = {"fingerprint": training.fingerprint, "held_out": held_out.dataset.fingerprint}
+        if any(self.settings[key] != value for key, value in now.items() if key in self.settings):
+            raise Missing("The pictures have changed since the training, so they are not shown.")
+        return Pictures(training, held_out)
+
+    @property
     def classes(self):
         """The class names, in the order of the network's answers."""
-        return tuple(read_json(self.folder.settings("student"))["classes"])
+        return tuple(self.settings["classes"])
 
     @cached_property
     def out_of_fold(self):

@@ -52,12 +52,29 @@ def summary(evidence, texts):
         raise Missing("results.json holds no accuracy yet.")
     return {
         "rows": [_reached(name, *what) for name, *what in rows if what[0] is not None],
+        "made_of": _made_of(evidence, texts, training),
         "held_out": student.get("best_on", ""),
         "durations": [
             texts("{name} {epochs} epochs in {minutes} min", name=name, epochs=epochs, minutes=f"{seconds / 60:.1f}")
             for name, epochs, seconds in durations(evidence)
         ],
     }
+
+
+def _made_of(evidence, texts, count):
+    """Which networks, at which size, of how many pictures: a sentence for each stage that was trained."""
+    sentences = []
+    for stage, text in (
+        ("teacher", "Teacher: {backbone} at {size} px, {folds} folds."),
+        ("student", "Student: {backbone} at {size} px."),
+    ):
+        if evidence.folder.settings(stage).is_file():
+            section = getattr(evidence.config, stage)
+            sentences.append(texts(text, backbone=section.backbone, size=section.image_size, folds=section.num_folds))
+    if count:
+        classes = len(evidence.classes)
+        sentences.append(texts("{count} training pictures in {classes} classes.", count=count, classes=classes))
+    return " ".join(sentences)
 
 
 def _reached(name, accuracy, count, measured):
@@ -150,7 +167,7 @@ def _cells(evidence, answered, labels, wanted):
 
 def labels_to_look_at(evidence, texts, limit=200):
     """Suspects, each with its picture, given and suggested class; near-duplicates; pictures of poor quality."""
-    training, held_out, fit = evidence.pictures.training, evidence.pictures.held_out, evidence.config.student.fit
+    training, held_out, fit = evidence.pictures.training, evidence.pictures.held_out, evidence.section.fit
     judges = None if held_out.in_training_set else held_out.dataset
     parts = [training] + [judges] * (judges is not None)
     quality = suspects.quality_issues(training, fit)
@@ -305,19 +322,18 @@ def _trials(evidence):
 
 def about(evidence, texts):
     """The run: what differs from the recipe, versions, machine, commands, fingerprint."""
-    settings = read_json(evidence.folder.settings("student"))
     environments = {
         stage: read_json(path)
         for stage in ("teacher", "student")
         if (path := evidence.folder.config(stage).with_name("environment.json")).is_file()
     }
-    student = environments.get("student", {})
+    newest = environments.get(evidence.stage, {})
     return {
         "differs": _differences(as_plain(RunConfig()), as_plain(evidence.config)),
-        "versions": [f"{name} {version}" for name, version in sorted(student.get("packages", {}).items()) if version],
-        "machine": [(key, student[key]) for key in ("platform", "python", "usable_cpus", "code_version") if key in student],
+        "versions": [f"{name} {version}" for name, version in sorted(newest.get("packages", {}).items()) if version],
+        "machine": [(key, newest[key]) for key in ("platform", "python", "usable_cpus", "code_version") if key in newest],
         "commands": [" ".join(["python", *value.get("command", [])]) for value in environments.values()],
-        "fingerprint": settings["fingerprint"],
+        "fingerprint": evidence.settings["fingerprint"],
     }
 
 
@@ -334,7 +350,7 @@ def _differences(recipe, config, prefix=""):
 
 
 def _picture(evidence, dataset, row):
-    return {"path": dataset.table["path"].iloc[row], "src": data_uri(shown(dataset, row, evidence.config.student.fit))}
+    return {"path": dataset.table["path"].iloc[row], "src": data_uri(shown(dataset, row, evidence.section.fit))}
 
 
 def _count(evidence, which):

@@ -120,6 +120,18 @@ def test_a_student_without_a_teacher_has_no_labels_to_look_at_and_says_why(train
     assert "No out-of-fold predictions: " in Page(folder.report).texts["labels"]
 
 
+def test_a_teacher_alone_shows_its_labels_to_look_at(trained, tmp_path):
+    folder = RunFolder(shutil.copytree(trained, tmp_path / "run"))
+    shutil.rmtree(folder.student.path)
+    results = folder.results()
+    folder.results_path.write_text(json.dumps({"teacher": results["teacher"]}))
+    run_script("report.py", folder.path, cwd=tmp_path)
+    page = Page(folder.report)
+    assert f"contradicts {results['teacher']['doubted_labels']} labels" in page.texts["labels"]
+    assert "Teacher: mobilenet_v3_small at 32 px, 3 folds. 84 training pictures in 7 classes." in page.texts["summary"]
+    assert "Student" not in page.texts["summary"]
+
+
 def test_pictures_that_changed_or_went_are_left_out_with_the_reason(deployed, textiles, tmp_path):
     folder = RunFolder(shutil.copytree(deployed.path, tmp_path / "run"))
     config = folder.config("student")

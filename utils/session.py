@@ -65,12 +65,16 @@ def start(config_path, options):
     return Session(config, RunFolder(config.folder), device)
 
 
-def reopen(folder):
-    """The session of a run folder as its student was trained, on the CPU; for scripts that use what lies in it."""
+def reopen(folder, stages=("student",)):
+    """The session of a run folder as the first of `stages` that is there was trained, on the CPU; for what uses what lies in it."""
     folder = RunFolder(Path(folder))
-    path = folder.config("student")
-    if not path.is_file():
-        raise UserError(f"{folder.path}: not the folder of a run that m11.py began (no {path}). Give one such as runs/demo.")
+    configs = [folder.config(stage) for stage in stages]
+    path = next((path for path in configs if path.is_file()), None)
+    if path is None:
+        script = "e4.py or m11.py" if "teacher" in stages else "m11.py"
+        raise UserError(
+            f"{folder.path}: not the folder of a run that {script} began (no {configs[0]}). Give one such as runs/demo."
+        )
     start_logging(folder.path)
     return Session(load_config(path.absolute()), folder, torch.device("cpu"))
 

@@ -5,10 +5,11 @@
     python export_openvino.py runs/demo --input uint8 --color bgr     raw pixels in, normalisation in the network
     python export_openvino.py runs/demo --input uint8 --resize        whole pictures in, resizing in the network too
     python export_openvino.py runs/demo --checkpoint best --batch 1
+    python export_openvino.py runs/demo --page                        a page too, that runs the student in a browser
 
 Reads runs/<name>/student/averaged.pth, leaves runs/<name>/deploy/{model.onnx,model.xml,model.bin,labels.txt,manifest.json},
-with --int8 model_int8.xml and .bin too, and prints what the run achieved. If an exported file answers differently from
-PyTorch, nothing is written.
+with --int8 model_int8.xml and .bin too, with --page the folder page/, and prints what the run achieved. If an exported file
+answers differently from PyTorch, nothing is written.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from deploy.manifest import write_manifest
 from deploy.timing import compare
 from recipe.exporting import open_export
 from recipe.labels import label_rows
+from recipe.page import check_runtime, write_page
 from recipe.saved_model import load_model
 from utils import session
 from utils.run_folder import DeployFolder
@@ -31,6 +33,8 @@ INT8_BUDGET = 0.5  # percentage points
 
 def main(argv=None):
     args = parse(argv)
+    if args.page:
+        check_runtime()
     run = session.reopen(args.run_dir)
     checkpoint = run.folder.trained() if args.checkpoint is None else named_checkpoint(run.folder.student.path, args.checkpoint)
     saved = load_model(checkpoint)
@@ -46,6 +50,8 @@ def main(argv=None):
         speed = compare(export.engines(files))
         measured = {"accuracy": scores, "measured_on": export.measured_on, "parity": differences, "speed": speed}
         write_manifest(files, checkpoint, saved.meta, taken, measured, code_version())
+        if args.page:
+            write_page(files, export, args.tolerance)
     run.folder.save_results("deploy", {"checkpoint": checkpoint.name, **measured})
     report(run.folder)
 
@@ -60,6 +66,7 @@ def parse(argv):
     parser.add_argument("--resize", action="store_true", help="the IR takes whole pictures of any size (OpenVINO Model API)")
     parser.add_argument("--batch", choices=("dynamic", "1"), default="dynamic", help="any batch size (default), or one image")
     parser.add_argument("--int8", action="store_true", help="an INT8 IR too, quantised on training pictures")
+    parser.add_argument("--page", action="store_true", help="a folder page/ too, which a web server shows (npm ci in deploy/page)")
     parser.add_argument("--int8-budget", type=not_negative, metavar="POINTS",
                         help=f"percentage points of accuracy that INT8 may cost (default: {INT8_BUDGET})")  # fmt: skip
     parser.add_argument("--tolerance", type=not_negative, default=1e-4,
@@ -120,6 +127,8 @@ def report(folder):
         log.info("\n" + "\n".join(f"{what}: {number}" for what, number in label_rows(teacher)))
     speed = [(name, f"{ms:.2f}", f"{p99:.2f}", f"{fps:.0f}", f"{rate:.0f}") for name, ms, p99, fps, rate in deploy["speed"]]
     log.info("\n" + format_table(speed, ("engine (CPU)", "ms an image", "p99 ms", "FPS", "FPS, many at a time")))
+    if folder.exported.page.is_dir():
+        log.info(f"\nThe page: python -m http.server --directory {folder.exported.page}, then http://localhost:8000")
 
 
 def _size(path):

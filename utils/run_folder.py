@@ -93,6 +93,11 @@ class DeployFolder:
         return self.path / "labels.txt"
 
     @property
+    def page(self):
+        """The folder with the page for browsers."""
+        return self.path / "page"
+
+    @property
     def manifest(self):
         """What the others are, and their SHA-256."""
         return self.path / "manifest.json"

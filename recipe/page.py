@@ -86,6 +86,6 @@ def write_network(export, path):
 def write_version(folder):
     """version.js. The page itself is named as visitors do, by its folder."""
     digests = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != "version.js"}
-    names = ["./", *(name for name in digests if name != "index.html")]
+    names = ["./", *(name for name in digests if name not in ("index.html", "service-worker.js"))]
     version = hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:16]
     write_text(folder / "version.js", f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(names, indent=2)};\n")

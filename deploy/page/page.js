@@ -166,6 +166,6 @@ function speak(chosen) {
   entries.forEach(describe);
   if (!student) return;
   const { classes, has_map: hasMap } = student.settings;
-  element("about").textContent = words.about(classes.length, words.listing.format(classes));
+  element("about").textContent = words.about(classes);
   maps.hidden = !hasMap;
 }

@@ -2,8 +2,9 @@
 //
 //     node tests/browser/page.mjs PLAN.json          prints JSON: {name of a visit: what it found, or {error}}
 //
-// PLAN: {python, root, page, spoilt, pictures, picture, text, huge, visits}: an interpreter for its http.server, the folder to
-// serve, the page's folder in it, that of a copy with other settings, files to answer; which visits (default: all).
+// PLAN: {python, root, page, spoilt, without_map, pictures, picture, text, huge, visits}: an interpreter for its http.server, the
+// folder to serve, the folders in it of the page, of a copy with other settings and of one whose network makes no map, files to
+// answer; which visits to make (default: all)
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,7 +17,10 @@ const plan = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const browser = await launch();
 const server = await serve();
 
-const visits = { answers, pasted, dropped, photographed, keyboard, spoilt, refused, languages, accessible, policy, noWebAssembly, file, update, offline };
+const visits = {
+  answers, pasted, dropped, photographed, keyboard, spoilt, without_map: withoutMap, refused, languages, accessible, policy,
+  noWebAssembly, file, update, offline,
+};
 const found = {};
 for (const name of plan.visits ?? Object.keys(visits)) {
   try {
@@ -92,6 +96,12 @@ async function spoilt() {
   const { page, problems } = await open(plan.spoilt);
   const answers = await give(page, [plan.picture]);
   return { answers, doubt: await page.locator(".doubt").textContent(), images: await page.locator("img").count(), problems };
+}
+
+async function withoutMap() {
+  const { page, problems } = await open(plan.without_map);
+  const answers = await give(page, [plan.picture]);
+  return { answers, offers_map: await page.locator("#maps").isVisible(), problems };
 }
 
 async function refused() {

@@ -6,11 +6,11 @@ CPP_PACKAGES := g++ cmake libopencv-dev nlohmann-json3-dev libjpeg-dev libpng-de
 PAGE_STAMP := deploy/page/node_modules/installed
 OPENVINO_DIR = $$($(BIN)/python -c 'import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec("openvino").origin).parent / "cmake")')
 
-.PHONY: help demo test cpp cpp-check cpp-packages page submission lint format clean-demo
+.PHONY: help demo test cpp cpp-check cpp-packages page page-packages submission lint format clean-demo
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMP)  ## the whole recipe on embedded data, minutes on two cores; leaves runs/demo
 	$(BIN)/python e4.py configs/demo.py
@@ -32,6 +32,8 @@ cpp-check: $(STAMP)  ## the C++ tests and 20,000 mutated pictures under AddressS
 
 cpp-packages:  ## the Debian packages that the C++ parts need
 	@echo $(CPP_PACKAGES)
+
+page-packages: $(PAGE_STAMP)  ## what the page is made of and tested with, by npm
 
 page: $(STAMP) $(PAGE_STAMP)  ## RUN=runs/x: a page that runs the student in a browser, RUN/deploy/page
 	$(BIN)/python export_openvino.py $(RUN) --page $(OPTIONS)

@@ -13,6 +13,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { launch, overflow, violations } from "./chromium.mjs";
 
+const PATIENCE = 60_000; // milliseconds: the processors may have other work
 const plan = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const browser = await launch();
 const server = await serve();
@@ -28,6 +29,7 @@ for (const name of plan.visits ?? Object.keys(visits)) {
   } catch (error) {
     found[name] = { error: error.stack };
   }
+  await Promise.all(browser.contexts().map((context) => context.close()));
 }
 console.log(JSON.stringify(found));
 await browser.close();
@@ -66,8 +68,9 @@ async function dropped() {
 /** On a telephone. */
 async function photographed() {
   const { page, problems } = await open(plan.page, { isMobile: true, hasTouch: true, viewport: { width: 360, height: 740 } });
-  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.locator(".camera").click()]);
-  await chooser.setFiles(plan.picture);
+  const chooser = page.waitForEvent("filechooser");
+  await page.locator(".camera").click();
+  await (await chooser).setFiles(plan.picture);
   return { answers: await read(page, 1), capture: await page.locator("#camera").getAttribute("capture"), problems };
 }
 
@@ -78,10 +81,11 @@ async function keyboard() {
       await page.keyboard.press("Tab");
     }
   };
+  const chooser = page.waitForEvent("filechooser"); // from now on: just before the key, it may come too late
   await tabTo("#files");
   const outline = await page.locator(".button").first().evaluate((label) => getComputedStyle(label).outlineStyle);
-  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")]);
-  await chooser.setFiles(plan.picture);
+  await page.keyboard.press("Enter");
+  await (await chooser).setFiles(plan.picture);
   const answers = await read(page, 1);
   await tabTo("#maps input");
   await page.keyboard.press("Space");
@@ -123,12 +127,11 @@ async function languages() {
 async function accessible() {
   const all = {};
   for (const width of [360, 1280]) for (const colorScheme of ["light", "dark"]) {
-    const { page, context } = await open(plan.spoilt, { colorScheme, viewport: { width, height: 800 } });
+    const { page } = await open(plan.spoilt, { colorScheme, viewport: { width, height: 800 } });
     await give(page, [plan.picture, plan.text]);
     await page.locator("#maps input").check();
     await page.locator("summary").last().click();
     all[`${width} ${colorScheme}`] = { violations: await violations(page), overflow: await overflow(page) };
-    await context.close();
   }
   const { page } = await open();
   const live = await page.locator("#status").evaluate((status) => [status.getAttribute("role"), status.textContent]);
@@ -192,6 +195,7 @@ async function offline() {
 /** A page ready to take pictures; `problems` gets each error in its console, exception, and request to another place. */
 async function open(where = plan.page, options = {}) {
   const context = await browser.newContext({ locale: "en", ...options });
+  context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
   const problems = [];
   page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
@@ -208,7 +212,10 @@ async function give(page, files) {
   return read(page, files.length);
 }
 
-/** The answers on the page, oldest first, once there are `count`: {name, headline, probabilities: {class: number}, map}. */
+/**
+ * The answers on the page, oldest first, once there are `count`: {name, headline, probabilities: {class: number}, milliseconds: of
+ * the network and in all, map: {width, height, pixels, place}}.
+ */
 async function read(page, count) {
   await page.waitForFunction((count) => document.querySelectorAll("#results > li").length === count, count);
   const answers = await page.locator("#results > li").evaluateAll((items) => items.map((item) => {
@@ -217,10 +224,15 @@ async function read(page, count) {
     const probabilities = bars.map((bar) => [bar.querySelector(".class").textContent, bar.querySelector("meter").value]);
     const canvas = item.querySelector(".map");
     const { width, height, style } = canvas;
-    const pixels = [...canvas.getContext("2d").getImageData(0, 0, width, height).data];
-    const map = { width, height, pixels: width * height < 300 ? pixels : [], place: [style.left, style.top, style.width, style.height] };
-    const shown = [item.querySelector("canvas").width, item.querySelector("canvas").height];
-    return { name: text(".name"), headline: text("h2"), time: text(".time"), probabilities: Object.fromEntries(probabilities), map, shown };
+    const pixels = style.width ? [...canvas.getContext("2d").getImageData(0, 0, width, height).data] : [];
+    const place = [style.left, style.top, style.width, style.height];
+    return {
+      name: text(".name"),
+      headline: text("h2"),
+      probabilities: Object.fromEntries(probabilities),
+      milliseconds: (text(".time").match(/\d+/g) ?? []).map(Number),
+      map: { width, height, pixels, place },
+    };
   }));
   return answers.reverse();
 }

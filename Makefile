@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 CPP_PACKAGES := g++ cmake libopencv-dev nlohmann-json3-dev libjpeg-dev libpng-dev libtiff-dev libwebp-dev libgif-dev zlib1g-dev
+PAGE_STAMP := deploy/page/node_modules/installed
 OPENVINO_DIR = $$($(BIN)/python -c 'import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec("openvino").origin).parent / "cmake")')
 
-.PHONY: help demo test cpp cpp-check cpp-packages submission lint format clean-demo
+.PHONY: help demo test cpp cpp-check cpp-packages page page-packages submission lint format clean-demo
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMP)  ## the whole recipe on embedded data, minutes on two cores; leaves runs/demo
 	$(BIN)/python e4.py configs/demo.py
@@ -32,6 +33,11 @@ cpp-check: $(STAMP)  ## the C++ tests and 20,000 mutated pictures under AddressS
 cpp-packages:  ## the Debian packages that the C++ parts need
 	@echo $(CPP_PACKAGES)
 
+page-packages: $(PAGE_STAMP)  ## what the page is made of and tested with, by npm
+
+page: $(STAMP) $(PAGE_STAMP)  ## RUN=runs/x: a page that runs the student in a browser, RUN/deploy/page
+	$(BIN)/python export_openvino.py $(RUN) --page $(OPTIONS)
+
 submission: cpp  ## RUN=runs/x: what is handed in, RUN/submission, proved from a clean folder
 	$(BIN)/python -m recipe.submission $(RUN)
 
@@ -52,4 +58,10 @@ $(STAMP): requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 # Two packages bring the same folder cv2; the one that needs no desktop libraries (libGL) must come last.
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps $$(grep ^opencv-python-headless requirements.txt)
+	touch $@
+
+# ONNX Runtime for browsers, and what tests the page.
+$(PAGE_STAMP): deploy/page/package-lock.json
+	@command -v npm >/dev/null || { echo "Node.js with npm is needed; on Debian and Ubuntu: apt-get install nodejs npm"; exit 1; }
+	npm ci --prefix deploy/page --ignore-scripts --no-audit --no-fund
 	touch $@

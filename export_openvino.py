@@ -6,10 +6,12 @@
     python export_openvino.py runs/demo --input uint8 --resize        whole pictures in, resizing in the network too
     python export_openvino.py runs/demo --checkpoint best --batch 1
     python export_openvino.py runs/demo --reject 0.6                  programs answer `unknown` where they are less sure
+    python export_openvino.py runs/demo --page                        a page too, that runs the student in a browser
 
 Reads runs/<name>/student/averaged.pth, leaves runs/<name>/deploy/{model.onnx,model.xml,model.bin,labels.txt,held_out.csv,
-manifest.json}, with --int8 model_int8.xml and .bin too, and prints what the run achieved. The network's last layer is divided by
-a temperature, so that its probabilities are true. If an exported file answers differently from PyTorch, nothing is written.
+manifest.json}, with --int8 model_int8.xml and .bin too, with --page the folder page/, and runs/<name>/report.html, and prints what
+the run achieved. The network's last layer is divided by a temperature, so that its probabilities are true. If an exported file
+answers differently from PyTorch, nothing is written.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from deploy.manifest import write_manifest
 from deploy.timing import compare
 from recipe.exporting import open_export
 from recipe.labels import label_rows
+from recipe.page import check_runtime, write_page
 from recipe.saved_model import load_model
 from reports.page import write_report
 from utils import session
@@ -33,6 +36,8 @@ INT8_BUDGET = 0.5  # percentage points
 
 def main(argv=None):
     args = parse(argv)
+    if args.page:
+        check_runtime()
     run = session.reopen(args.run_dir)
     checkpoint = run.folder.trained() if args.checkpoint is None else named_checkpoint(run.folder.student.path, args.checkpoint)
     saved = load_model(checkpoint)
@@ -51,6 +56,8 @@ def main(argv=None):
             "calibration": export.calibration, "reject_below": args.reject,
         }  # fmt: skip
         write_manifest(files, checkpoint, saved.meta, taken, measured, code_version())
+        if args.page:
+            write_page(files, export, args.tolerance)
     run.folder.save_results("deploy", {"checkpoint": checkpoint.name, **measured})
     report(run.folder)
     if not args.no_report:
@@ -67,6 +74,7 @@ def parse(argv):
     parser.add_argument("--resize", action="store_true", help="the IR takes whole pictures of any size (OpenVINO Model API)")
     parser.add_argument("--batch", choices=("dynamic", "1"), default="dynamic", help="any batch size (default), or one image")
     parser.add_argument("--int8", action="store_true", help="an INT8 IR too, quantised on training pictures")
+    parser.add_argument("--page", action="store_true", help="a folder page/ too, which a web server shows (npm ci in deploy/page)")
     parser.add_argument("--int8-budget", type=not_negative, metavar="POINTS",
                         help=f"percentage points of accuracy that INT8 may cost (default: {INT8_BUDGET})")  # fmt: skip
     parser.add_argument("--no-report", action="store_true", help="leave out RUN/report.html, which report.py writes too")
@@ -130,11 +138,13 @@ def report(folder):
         log.info("\n" + "\n".join(f"{what}: {number}" for what, number in label_rows(teacher)))
     speed = [(name, f"{ms:.2f}", f"{p99:.2f}", f"{fps:.0f}", f"{rate:.0f}") for name, ms, p99, fps, rate in deploy["speed"]]
     log.info("\n" + format_table(speed, ("engine (CPU)", "ms an image", "p99 ms", "FPS", "FPS, many at a time")))
-    found = deploy["calibration"]
-    log.info(
-        f"\ncalibration: temperature {found['temperature']:.2f}, fitted on {found['fitted_on']} ({found['pictures']}); "
-        f"calibration error (ECE) {found['ece_before']:.4f} -> {found['ece_after']:.4f}"
-    )
+    if found := deploy["calibration"]:
+        log.info(
+            f"\ncalibration: temperature {found['temperature']:.2f}, fitted on {found['fitted_on']} ({found['pictures']}); "
+            f"calibration error (ECE) {found['ece_before']:.4f} -> {found['ece_after']:.4f}"
+        )
+    if folder.exported.page.is_dir():
+        log.info(f"\nThe page: python -m http.server --directory {folder.exported.page}, then http://localhost:8000")
 
 
 def _size(path):

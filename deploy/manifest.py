@@ -67,10 +67,13 @@ def write_manifest(files, checkpoint, meta, network_input, measured, code_versio
             "trained_with": meta["code_version"],
             "exported_with": code_version,
             "versions": {name: metadata.version(name) for name in ("torch", "onnx", "onnxruntime", "openvino", "nncf")},
-            "files": {
-                path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
-                for path in sorted(files.path.iterdir())
-                if path != files.manifest
-            },
         },
     )
+    list_files(files)
+
+
+def list_files(files):
+    """Put all files that lie in the `DeployFolder` `files` now, but for its manifest, into that."""
+    found = [path for path in sorted(files.path.rglob("*")) if path.is_file() and path != files.manifest]
+    listed = {path.relative_to(files.path).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in found}
+    write_json(files.manifest, {**read_json(files.manifest), "files": listed})

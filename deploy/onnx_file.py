@@ -8,17 +8,17 @@ from common.files import atomic_path
 INPUT, OUTPUT = "image", "logits"
 
 
-def export_onnx(model, example, path, *, dynamic_batch=True):
-    """Write `model` to the ONNX file `path` and check it; input 'image' like `example`, output 'logits' (B, K).
+def export_onnx(model, example, path, *, dynamic_batch=True, outputs=(OUTPUT,)):
+    """Write `model` to the ONNX file `path` and check it; input 'image' like `example`, output 'logits' (B, K), or as named.
 
-    example: a batch of at least 2 of the model's input. dynamic_batch: any batch size; otherwise exactly 1.
+    example: a batch of the model's input, at least 2 with dynamic_batch: any batch size; otherwise exactly 1.
     """
     if not dynamic_batch:
         example = example[:1]
     shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic_batch else None
     with atomic_path(path) as temporary:
         torch.onnx.export(
-            model.eval(), (example,), temporary, input_names=[INPUT], output_names=[OUTPUT],
+            model.eval(), (example,), temporary, input_names=[INPUT], output_names=[*outputs],
             dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False,
         )  # fmt: skip
         network = onnx.load(temporary)

@@ -99,6 +99,11 @@ class Export:
         log.info("largest difference of probabilities from PyTorch: " + ", ".join(f"{k} {v:.1e}" for k, v in differences.items()))
         return {engine: self.accuracy(probs) for engine, probs in {"PyTorch": self.expected, **answers}.items()}, differences
 
+    def check_on_floats(self, path, tolerance):
+        """Ask an ONNX file that takes normalised floats, one picture at a time, as `check` asks the others; its difference."""
+        answers = self._answers(onnx_runner(path, fixed_batch=True), self.taken.preprocessing.network_input)
+        return check_parity(self.expected, {"page": answers}, tolerance)["page"]
+
     def write_int8(self, files, fp32_accuracy, budget):
         """model_int8.xml if it keeps within `budget` points of the FP32 one; otherwise a line that says what it reached.
 

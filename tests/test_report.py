@@ -5,13 +5,12 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import cv2
 import numpy as np
 import pytest
-from browsers import REPORT_TOOL, browser_or_skip
+from browser_tools import need, node
 from helpers import refusal, run_script, write_config
 from jinja2 import Environment, nodes
 
@@ -194,11 +193,8 @@ def test_names_stay_text(hostile):
 
 def test_used_in_a_browser(hostile, tmp_path):
     """Sorted, opened, ticked, saved; nothing asked for, nothing run, nothing inaccessible; and the run takes what was saved."""
-    browser_or_skip()
-    command = ["node", REPORT_TOOL, hostile.report, tmp_path / "corrections.csv"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout)
+    need()
+    found = json.loads(node("report.mjs", hostile.report, tmp_path / "corrections.csv"))
     assert found["problems"] == []
     numbers = [float(text) for text in found["sorted"]["rising"]]
     assert numbers == sorted(numbers)

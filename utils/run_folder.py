@@ -103,6 +103,11 @@ class DeployFolder:
         return self.path / "held_out.csv"
 
     @property
+    def page(self):
+        """The folder with the page for browsers."""
+        return self.path / "page"
+
+    @property
     def manifest(self):
         """What the others are, and their SHA-256."""
         return self.path / "manifest.json"

@@ -33,15 +33,14 @@ HTML = '<img src="x" onerror="document.title = 1">'
 
 
 @pytest.fixture(scope="module")
-def run(trained, textiles, tmp_path_factory):
+def run(trained, tmp_path_factory):
     """An exported run with a page. Its student has an opinion of each picture, and its IR another input than the page's network."""
     need()
     run = RunFolder(shutil.copytree(trained, tmp_path_factory.mktemp("page") / "run", ignore=shutil.ignore_patterns("deploy")))
     saved = load_model(run.student.averaged)
     model = {**saved.meta["model"], "image_size": SEEN.image_size}
     save_checkpoint(run.student.averaged, saved.model.state_dict(), {**saved.meta, "preprocessing": SEEN.as_dict(), "model": model})
-    files = sorted((textiles / "train").rglob("*.jpg"))
-    give_opinions(run.student.averaged, np.stack([SEEN.square(read_rgb(path)) for path in files]))
+    give_opinions(run)
     run_script("export_openvino.py", run.path, "--input", "uint8", "--resize", "--page", cwd=run.path)
     return run
 

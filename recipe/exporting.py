@@ -46,7 +46,9 @@ class Export:
 
     @cached_property
     def calibration(self):
-        """What `utils.calibration.calibrate` notes."""
+        """What `utils.calibration.calibrate` notes; UserError where the student's answers are no numbers."""
+        if not np.isfinite(self._unseen_logits).all():
+            raise UserError("the student's answers are not numbers (NaN): it was spoilt in training. Train it again.")
         by_another = "" if self.unseeing is self.saved else ", by best.pth, which never saw it"
         return calibrate(self._unseen_logits, self.held_out.labels, self.held_out.name + by_another)
 

@@ -246,6 +246,15 @@ def test_a_file_in_place_of_the_deploy_folder_is_told_before_the_work(run, tmp_p
     assert copy.deploy.read_text() == "mine"
 
 
+def test_a_spoilt_student_is_not_exported(run, tmp_path):
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("deploy")))
+    saved = load_model(copy.student.averaged)
+    saved.model.head[-1].bias.data[0] = torch.nan
+    save_checkpoint(copy.student.averaged, saved.model.state_dict(), saved.meta)
+    assert "answers are not numbers (NaN)" in refusal("export_openvino.py", copy.path, cwd=tmp_path)
+    assert not copy.deploy.exists()
+
+
 def test_a_student_of_other_pictures_is_not_measured_on_these(run, textiles, tmp_path):
     """Somebody changed `data.root` since: the accuracies would be of nothing that was trained."""
     pictures = shutil.copytree(textiles, tmp_path / "textiles")

@@ -29,10 +29,13 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("model", ["model.xml", "model_int8.xml"])
-def test_what_is_handed_in_answers_as_python_does(run, build, model, monkeypatch):
-    proved = []
-    prove = submission.prove
+@pytest.mark.parametrize(("model", "reject"), [("model.xml", 0.0), ("model_int8.xml", 0.9)])
+def test_what_is_handed_in_answers_as_python_does(run, build, model, reject, monkeypatch):
+    proved, printed = [], []
+    prove, call = submission.prove, submission._call
+    if reject:
+        export_with_threshold(run.deploy / model, reject)
+    monkeypatch.setattr(submission, "_call", lambda *command, **options: printed.append(call(*command, **options)) or printed[-1])
 
     def watched(folder, network, pictures):
         proved.extend(pictures)
@@ -43,6 +46,9 @@ def test_what_is_handed_in_answers_as_python_does(run, build, model, monkeypatch
     hand_in(run, build, "--model", model)
 
     assert Counter(Counter(path.parent.name for path in proved).values()) == {3: 6, 2: 1}  # 20 pictures of 7 classes
+    answers = [json.loads(line) for line in printed[-1].splitlines()]
+    assert all((answer["class"] == "unknown") == (answer["confidence"] < reject) for answer in answers)
+    assert len({answer["class"] for answer in answers}) > 1
     folder = run.submission
     assert names(folder) == {"lib", "bin", "model", "config", "include", "example", "licenses"}
     assert {"libji.so", "libopenvino_intel_cpu_plugin.so", "libopenvino_ir_frontend.so", "libtbb.so.12"} <= {
@@ -55,6 +61,17 @@ def test_what_is_handed_in_answers_as_python_does(run, build, model, monkeypatch
     assert names(folder / "example") == {"answer.c"}
     assert {"openvino", "nlohmann-json3-dev.txt", "libopencv-core-dev.txt"} <= names(folder / "licenses")
     assert any(path.is_file() for path in (folder / "licenses" / "openvino").rglob("*"))
+
+
+def export_with_threshold(xml_path, reject):
+    """As `export_openvino.py --reject` would have left it."""
+    note = '<confidence_threshold value="{}" />'
+    text = xml_path.read_text()
+    assert text.count(note.format("0.0")) == 1
+    xml_path.write_text(text.replace(note.format("0.0"), note.format(reject)))
+    manifest = json.loads((xml_path.parent / "manifest.json").read_text())
+    manifest["files"][xml_path.name] = {"bytes": xml_path.stat().st_size, "sha256": sha256(xml_path)}
+    write_json(xml_path.parent / "manifest.json", manifest)
 
 
 def test_an_answer_other_than_pythons_is_refused_and_an_older_folder_stays(run, build, monkeypatch):

@@ -4,6 +4,7 @@ tests/browser/page.mjs visits it in headless Chromium; each test here is about w
 """
 
 import json
+import runpy
 import shutil
 import sys
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from browser_tools import need, node
 from conftest import give_opinions
-from helpers import contents, refusal, run_script
+from helpers import REPO, contents, refusal, run_script
 from page_pictures import encoded_huge, write_pictures
 
 from common.files import check_files, read_json, write_json
@@ -249,6 +250,15 @@ def test_page_without_its_runtime_is_refused_before_any_work(run, tmp_path, monk
     assert contents(run.deploy) == before
 
 
+def test_benchmark_compares_the_page_with_python(run, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["page.py", str(run.path)])
+    runpy.run_path(str(REPO / "benchmarks" / "page.py"), run_name="__main__")
+    files, copies = capsys.readouterr().out.splitlines()[-2:]
+    assert files.split("  ")[0] == "files"
+    assert "28 of 28" in files
+    assert "28 of 28" in copies
+
+
 SIZES = [(104, 104), (1, 1), (1, 300), (300, 1), (50, 104), (208, 312), (312, 104), (130, 131), (90, 60), (400, 533), (17, 230)]
 
 
@@ -271,4 +281,4 @@ def test_pixels_are_resized_to_the_byte_as_in_training(fit, tmp_path):
         square = np.fromfile(tmp_path / f"{i}.square", np.uint8).reshape(expected.shape)
         assert np.array_equal(square, expected), picture.shape
         batch = np.fromfile(tmp_path / f"{i}.input", np.float32).reshape(3, 96, 96)
-        assert batch == pytest.approx(seen.network_input(expected[None])[0], abs=1e-5)
+        np.testing.assert_allclose(batch, seen.network_input(expected[None])[0], atol=1e-5)

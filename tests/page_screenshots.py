@@ -8,11 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from browser_tools import REPO, node
 from PIL import Image
 
 OUTPUTS = {"en light": "page.png", "zh-CN dark": "page-zh.png"}
-COLOURS = 128  # of the palette, which makes a file a third as large
+COLOURS = 256  # of the palette, which makes a file a third as large
 
 
 def main(run, *pictures):

@@ -24,7 +24,7 @@ from deploy.explain import grad_cam
 from deploy.fuse import fuse
 from deploy.inputs import NetworkInput
 from recipe import page
-from recipe.predictor import open_predictor
+from recipe.predictor import open_predictor, student_of
 from recipe.saved_model import load_model
 from utils.checkpoints import save_checkpoint
 from utils.run_folder import RunFolder
@@ -35,7 +35,7 @@ HTML = '<img src="x" onerror="document.title = 1">'
 
 @pytest.fixture(scope="module")
 def run(trained, textiles, tmp_path_factory):
-    """An exported run with a page. Its student has an opinion of each picture, and its IR another input than the page's network."""
+    """An exported run with a page. Its student has an opinion of each picture; its IR takes other input than the page's network."""
     need()
     run = RunFolder(shutil.copytree(trained, tmp_path_factory.mktemp("page") / "run", ignore=shutil.ignore_patterns("deploy")))
     saved = load_model(run.student.averaged)
@@ -43,7 +43,7 @@ def run(trained, textiles, tmp_path_factory):
     save_checkpoint(run.student.averaged, saved.model.state_dict(), {**saved.meta, "preprocessing": SEEN.as_dict(), "model": model})
     files = sorted((textiles / "train").rglob("*.jpg"))
     give_opinions(run.student.averaged, np.stack([SEEN.square(read_rgb(path)) for path in files]))
-    run_script("export_openvino.py", run.path, "--input", "uint8", "--resize", "--page", cwd=run.path)
+    run_script("export_openvino.py", run.path, "--input", "uint8", "--color", "bgr", "--page", cwd=run.path)
     return run
 
 
@@ -70,9 +70,10 @@ def found(run, pictures, tmp_path_factory):
     shutil.copytree(run.exported.page, root / "some where" / "页")
     for name in ("spoilt", "without_map"):
         shutil.copytree(run.exported.page, root / name)
-    settings = read_json(root / "spoilt" / "student.json")
-    settings["classes"][:2] = [HTML, "x" * 300]
-    write_json(root / "spoilt" / "student.json", {**settings, "reject_below": 1.0})
+    settings = {**read_json(root / "spoilt" / "student.json"), "reject_below": 0.0}
+    write_json(root / "some where" / "页" / "student.json", settings)  # each answer by its name, however sure
+    classes = [HTML, "x" * 300, *settings["classes"][2:]]
+    write_json(root / "spoilt" / "student.json", {**settings, "classes": classes, "reject_below": 1.0})
     write_json(root / "without_map" / "student.json", {**settings, "has_map": write_without_map(run, root / "without_map")})
     (root / "text.jpg").write_text("no picture")
     (root / "huge.png").write_bytes(encoded_huge())
@@ -100,8 +101,8 @@ def no_gradient(*_):
 
 @pytest.fixture(scope="module")
 def student(run):
-    """predict.py's answers by PyTorch: the exported IR resizes by itself, in another way than training."""
-    return open_predictor(run.student.averaged)
+    """What predict.py asks."""
+    return open_predictor(run.path)
 
 
 def test_answers_are_those_of_predict_py(found, student, pictures):
@@ -118,10 +119,10 @@ def test_answers_are_those_of_predict_py(found, student, pictures):
 
 
 def test_maps_are_grad_cam_over_what_the_network_saw(found, student, pictures):
-    compared = 0
+    torch_student, compared = student_of(student), 0
     for answer, path in zip(found["answers"]["answers"], pictures, strict=True):
         pixels = read_rgb(path)
-        heat = grad_cam(student.model, student.network_tensor(pixels), int(student(pixels).argmax()))
+        heat = grad_cam(torch_student.model, torch_student.network_tensor(pixels), int(student(pixels).argmax()))
         if path.suffix == ".png" and heat.any():
             colours = np.reshape(answer["map"]["pixels"], (*heat.shape, 4))[..., :3]
             expected = cv2.applyColorMap((255 * heat).round().astype(np.uint8), cv2.COLORMAP_JET)[..., ::-1]

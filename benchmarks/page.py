@@ -1,4 +1,4 @@
-"""Does the page answer as Python does, and how fast? On every validation picture, in headless Chromium.
+"""Does the page answer as predict.py does, and how fast? On every validation picture, in headless Chromium.
 
     make page RUN=runs/demo && python benchmarks/page.py runs/demo
 
@@ -22,7 +22,7 @@ from common.errors import UserError
 from common.files import write_json
 from data.decode import read_rgb
 from recipe.pictures import held_out_files
-from recipe.predictor import CheckpointPredictor
+from recipe.predictor import open_predictor
 from utils import session
 from utils.runlog import format_table
 
@@ -38,13 +38,13 @@ def main(argv=None):
     if not page.is_dir() or not run.folder.export_is_current():
         raise UserError(f"{page}: not there, or of an older student. Run: make page RUN={args.run_dir}")
     files, _ = held_out_files(run)
-    student = CheckpointPredictor(run.folder.shipped())
+    predictor = open_predictor(run.folder.path)
     with tempfile.TemporaryDirectory() as folder:
         copies = [Path(folder, f"{i}.png") for i in range(len(files))]
         for path, copy in zip(files, copies, strict=True):
             Image.fromarray(read_rgb(path)).save(copy, compress_level=1)
-        expected = np.stack([student(read_rgb(path)) for path in files])
-        rows = [row(name, expected, *visit(page, paths, student.classes))
+        expected = np.stack([predictor(read_rgb(path)) for path in files])
+        rows = [row(name, expected, *visit(page, paths, predictor.classes))
                 for name, paths in (("files", files), ("PNG copies of them", copies))]  # fmt: skip
     print(f"{len(files)} pictures")
     print(

@@ -78,7 +78,7 @@ def write_network(export, path):
         export_onnx(MapNetwork(export.fused, example), example, path, dynamic_batch=False, outputs=(OUTPUT, MAP))
         return True
     except (UserError, RuntimeError) as error:  # the latter: what torch says of operations without gradient or ONNX form
-        log.warning(f"page: goes without class activation maps. {error}")
+        log.warning(f"page: goes without class activation maps ({' '.join(str(error).split())[:300]})")
     export_onnx(export.fused, example, path, dynamic_batch=False)
     return False
 

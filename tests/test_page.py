@@ -4,6 +4,7 @@ tests/browser/page.mjs visits it in headless Chromium; each test here is about w
 """
 
 import json
+import runpy
 import shutil
 import sys
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from browser_tools import need, node
 from conftest import give_opinions
-from helpers import contents, refusal, run_script
+from helpers import REPO, contents, refusal, run_script
 from page_pictures import encoded_huge, write_pictures
 
 from common.files import check_files, read_json, write_json
@@ -23,7 +24,7 @@ from deploy.explain import grad_cam
 from deploy.fuse import fuse
 from deploy.inputs import NetworkInput
 from recipe import page
-from recipe.predictor import open_predictor
+from recipe.predictor import open_predictor, student_of
 from recipe.saved_model import load_model
 from utils.checkpoints import save_checkpoint
 from utils.run_folder import RunFolder
@@ -34,14 +35,14 @@ HTML = '<img src="x" onerror="document.title = 1">'
 
 @pytest.fixture(scope="module")
 def run(trained, tmp_path_factory):
-    """An exported run with a page. Its student has an opinion of each picture, and its IR another input than the page's network."""
+    """An exported run with a page. Its student has an opinion of each picture; its IR takes other input than the page's network."""
     need()
     run = RunFolder(shutil.copytree(trained, tmp_path_factory.mktemp("page") / "run", ignore=shutil.ignore_patterns("deploy")))
     saved = load_model(run.student.averaged)
     model = {**saved.meta["model"], "image_size": SEEN.image_size}
     save_checkpoint(run.student.averaged, saved.model.state_dict(), {**saved.meta, "preprocessing": SEEN.as_dict(), "model": model})
     give_opinions(run)
-    run_script("export_openvino.py", run.path, "--input", "uint8", "--resize", "--page", cwd=run.path)
+    run_script("export_openvino.py", run.path, "--input", "uint8", "--color", "bgr", "--page", cwd=run.path)
     return run
 
 
@@ -68,9 +69,10 @@ def found(run, pictures, tmp_path_factory):
     shutil.copytree(run.exported.page, root / "some where" / "页")
     for name in ("spoilt", "without_map"):
         shutil.copytree(run.exported.page, root / name)
-    settings = read_json(root / "spoilt" / "student.json")
-    settings["classes"][:2] = [HTML, "x" * 300]
-    write_json(root / "spoilt" / "student.json", {**settings, "reject_below": 1.0})
+    settings = {**read_json(root / "spoilt" / "student.json"), "reject_below": 0.0}
+    write_json(root / "some where" / "页" / "student.json", settings)  # each answer by its name, however sure
+    classes = [HTML, "x" * 300, *settings["classes"][2:]]
+    write_json(root / "spoilt" / "student.json", {**settings, "classes": classes, "reject_below": 1.0})
     write_json(root / "without_map" / "student.json", {**settings, "has_map": write_without_map(run, root / "without_map")})
     (root / "text.jpg").write_text("no picture")
     (root / "huge.png").write_bytes(encoded_huge())
@@ -98,8 +100,8 @@ def no_gradient(*_):
 
 @pytest.fixture(scope="module")
 def student(run):
-    """predict.py's answers by PyTorch: the exported IR resizes by itself, in another way than training."""
-    return open_predictor(run.student.averaged)
+    """What predict.py asks."""
+    return open_predictor(run.path)
 
 
 def test_answers_are_those_of_predict_py(found, student, pictures):
@@ -116,10 +118,10 @@ def test_answers_are_those_of_predict_py(found, student, pictures):
 
 
 def test_maps_are_grad_cam_over_what_the_network_saw(found, student, pictures):
-    compared = 0
+    torch_student, compared = student_of(student), 0
     for answer, path in zip(found["answers"]["answers"], pictures, strict=True):
         pixels = read_rgb(path)
-        heat = grad_cam(student.model, student.network_tensor(pixels), int(student(pixels).argmax()))
+        heat = grad_cam(torch_student.model, torch_student.network_tensor(pixels), int(student(pixels).argmax()))
         if path.suffix == ".png" and heat.any():
             colours = np.reshape(answer["map"]["pixels"], (*heat.shape, 4))[..., :3]
             expected = cv2.applyColorMap((255 * heat).round().astype(np.uint8), cv2.COLORMAP_JET)[..., ::-1]
@@ -248,6 +250,15 @@ def test_page_without_its_runtime_is_refused_before_any_work(run, tmp_path, monk
     assert contents(run.deploy) == before
 
 
+def test_benchmark_compares_the_page_with_python(run, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["page.py", str(run.path)])
+    runpy.run_path(str(REPO / "benchmarks" / "page.py"), run_name="__main__")
+    files, copies = capsys.readouterr().out.splitlines()[-2:]
+    assert files.split("  ")[0] == "files"
+    assert "28 of 28" in files
+    assert "28 of 28" in copies
+
+
 SIZES = [(104, 104), (1, 1), (1, 300), (300, 1), (50, 104), (208, 312), (312, 104), (130, 131), (90, 60), (400, 533), (17, 230)]
 
 
@@ -270,4 +281,4 @@ def test_pixels_are_resized_to_the_byte_as_in_training(fit, tmp_path):
         square = np.fromfile(tmp_path / f"{i}.square", np.uint8).reshape(expected.shape)
         assert np.array_equal(square, expected), picture.shape
         batch = np.fromfile(tmp_path / f"{i}.input", np.float32).reshape(3, 96, 96)
-        assert batch == pytest.approx(seen.network_input(expected[None])[0], abs=1e-5)
+        np.testing.assert_allclose(batch, seen.network_input(expected[None])[0], atol=1e-5)

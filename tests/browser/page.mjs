@@ -25,7 +25,7 @@ const visits = {
 const found = {};
 for (const name of plan.visits ?? Object.keys(visits)) {
   try {
-    found[name] = await visits[name]();
+    found[name] = await (visits[name] ?? screenshots)();
   } catch (error) {
     found[name] = { error: error.stack };
   }
@@ -188,6 +188,18 @@ async function offline() {
   await once(server, "exit");
   await page.reload();
   return { answers: await give(page, [plan.picture]), problems };
+}
+
+/** Not among the tests': the page with answers and their maps, for tests/page_screenshots.py. */
+async function screenshots() {
+  for (const [look, output] of Object.entries(plan.outputs)) {
+    const [locale, colorScheme] = look.split(" ");
+    const { page } = await open(plan.page, { locale, colorScheme, viewport: { width: 900, height: 700 } });
+    await give(page, plan.pictures);
+    await page.locator("#maps input").check();
+    await page.screenshot({ path: output });
+  }
+  return {};
 }
 
 // What they need

@@ -14,7 +14,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from common.errors import UserError
@@ -73,7 +72,7 @@ def write_page(files, export, tolerance):
 def write_network(export, path):
     """The student on floats, one picture at a time, with its class activation map where that can be had; was it?"""
     size = export.taken.preprocessing.image_size
-    example = torch.from_numpy(np.zeros((1, 3, size, size), np.float32))
+    example = torch.zeros(1, 3, size, size)
     try:
         export_onnx(MapNetwork(export.fused, example), example, path, dynamic_batch=False, outputs=(OUTPUT, MAP))
         return True

@@ -33,7 +33,6 @@ for (const name of plan.visits ?? Object.keys(visits)) {
 }
 console.log(JSON.stringify(found));
 await browser.close();
-server.kill();
 
 // The visits
 
@@ -229,7 +228,8 @@ async function give(page, files) {
  * the network and in all, map: {width, height, pixels, place}}.
  */
 async function read(page, count) {
-  await page.waitForFunction((count) => document.querySelectorAll("#results > li").length === count, count);
+  const answered = (count) => document.querySelectorAll("#results > li").length === count;
+  await page.waitForFunction(answered, count, { timeout: PATIENCE + 2000 * count });
   const answers = await page.locator("#results > li").evaluateAll((items) => items.map((item) => {
     const text = (selector) => item.querySelector(selector).textContent;
     const bars = [...item.querySelectorAll(".bars li")];
@@ -260,6 +260,7 @@ async function installed(page) {
 async function serve() {
   const options = ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", plan.root];
   const server = spawn(plan.python, options, { stdio: ["ignore", "pipe", "ignore"] });
+  process.on("exit", () => server.kill());
   const [line] = await once(server.stdout, "data");
   server.port = /port (\d+)/.exec(line)[1];
   return server;

@@ -33,6 +33,7 @@ for (const name of plan.visits ?? Object.keys(visits)) {
 }
 console.log(JSON.stringify(found));
 await browser.close();
+server.kill();
 
 // The visits
 
@@ -260,7 +261,7 @@ async function installed(page) {
 async function serve() {
   const options = ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", plan.root];
   const server = spawn(plan.python, options, { stdio: ["ignore", "pipe", "ignore"] });
-  process.on("exit", () => server.kill());
+  process.on("exit", () => server.kill()); // also after an error
   const [line] = await once(server.stdout, "data");
   server.port = /port (\d+)/.exec(line)[1];
   return server;

@@ -15,7 +15,7 @@ from helpers import refusal, run_script, write_config
 from jinja2 import Environment, nodes
 
 import export_openvino
-from common.files import read_csv, read_json, write_csv
+from common.files import read_csv, read_json, write_csv, write_json
 from data.dataset import open_dataset
 from reports.evidence import Evidence
 from reports.page import TEMPLATES, TITLES, write_report
@@ -103,8 +103,15 @@ def test_the_page_fetches_nothing_and_runs_no_other_script(reported):
     assert policy.startswith("default-src 'none'")
 
 
+def unexported(trained, place):
+    """A copy of the run, whatever other tests made of it since."""
+    folder = RunFolder(shutil.copytree(trained, place, ignore=shutil.ignore_patterns("deploy", "report.html")))
+    write_json(folder.results_path, {stage: values for stage, values in folder.results().items() if stage != "deploy"})
+    return folder
+
+
 def test_a_run_without_an_export_says_so_and_shows_the_rest(trained, tmp_path):
-    folder = RunFolder(shutil.copytree(trained, tmp_path / "run"))
+    folder = unexported(trained, tmp_path / "run")
     run_script("report.py", folder.path, cwd=tmp_path)
     page = Page(folder.report)
     for name in ("classes", "hardest", "sureness", "speed"):
@@ -113,17 +120,17 @@ def test_a_run_without_an_export_says_so_and_shows_the_rest(trained, tmp_path):
 
 
 def test_a_student_without_a_teacher_has_no_labels_to_look_at_and_says_why(trained, tmp_path):
-    folder = RunFolder(shutil.copytree(trained, tmp_path / "run"))
+    folder = unexported(trained, tmp_path / "run")
     folder.oof.unlink()
     run_script("report.py", folder.path, cwd=tmp_path)
     assert "No out-of-fold predictions: " in Page(folder.report).texts["labels"]
 
 
 def test_a_teacher_alone_shows_its_labels_to_look_at(trained, tmp_path):
-    folder = RunFolder(shutil.copytree(trained, tmp_path / "run"))
+    folder = unexported(trained, tmp_path / "run")
     shutil.rmtree(folder.student.path)
     results = folder.results()
-    folder.results_path.write_text(json.dumps({"teacher": results["teacher"]}))
+    write_json(folder.results_path, {"teacher": results["teacher"]})
     run_script("report.py", folder.path, cwd=tmp_path)
     page = Page(folder.report)
     assert f"contradicts {results['teacher']['doubted_labels']} labels" in page.texts["labels"]
@@ -146,13 +153,13 @@ def test_pictures_that_changed_or_went_are_left_out_with_the_reason(deployed, te
     assert "The pictures cannot be shown: " in Page(folder.report).texts["hardest"]
 
 
-def test_the_export_writes_it_unless_told_not_to(exported, monkeypatch):
-    written = []
-    monkeypatch.setattr("export_openvino.write_report", lambda run, path: written.append(path))
+def test_the_export_writes_it_unless_told_not_to(trained, tmp_path, monkeypatch):
+    folder = unexported(trained, tmp_path / "run")
     monkeypatch.setattr("deploy.timing.SECONDS", 0.05)
-    assert not RunFolder(exported).report.exists()  # the fixture's export was told not to
-    export_openvino.main([str(exported)])
-    assert written == [RunFolder(exported).report]
+    export_openvino.main([str(folder.path), "--no-report"])
+    assert not folder.report.exists()
+    export_openvino.main([str(folder.path)])
+    assert folder.report.is_file()
 
 
 def test_what_is_no_run_is_refused(tmp_path):

@@ -208,7 +208,7 @@ def test_two_processes_share_them_out(run, teacher, trained, call, by_torch):
     }
     for path in expected:
         path.unlink()
-    common = ["name=together", f"student.oof={teacher.oof}", f"data.cache={trained}", *LITE]
+    common = ["name=two_views", f"student.oof={teacher.oof}", f"data.cache={trained}", *LITE]
     call("m11.py", "config.py", "--cfg-options", *common, *VIEWS, "student.feature_weight=1", launcher=TWO_PROCESSES)
     for path, values in expected.items():
         np.testing.assert_allclose(np.load(path).reshape(values.shape), values, atol=5e-3)

@@ -3,15 +3,15 @@
 A label is another class than the folder's, or `drop` for a picture that is to be left out. No file is moved or removed.
 """
 
-import difflib
 import logging
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from common.errors import UserError, os_user_error
-from data.listing import indented
+from data.listing import indented, near
 
 log = logging.getLogger("run")
 DROP = "drop"
@@ -89,15 +89,17 @@ def _read(file):
 def _faults(corrections, table, classes):
     """What is wrong, a text for each row."""
     paths, seen = set(table["path"]), {}
+    elsewhere = {PurePosixPath(path).name: path for path in table["path"]}
     for path, label, line in corrections.itertuples(index=False, name=None):
         where = f"row {line}: {path!r}"
         if path not in paths:
-            yield f"{where} is no picture of data.root{_near(path, table['path'])}"
+            named_so = elsewhere.get(PurePosixPath(path).name)
+            yield f"{where} is no picture of data.root" + (f" (of that name: {named_so!r})" if named_so else "")
         elif path in seen:
             yield f"{where} is {label!r} here and {seen[path]!r} in another row"
         seen[path] = label
         if label != DROP and label not in classes:
-            yield f"{where} has the label {label!r}, which is no class{_near(label, classes)}"
+            yield f"{where} has the label {label!r}, which is no class{near(label, classes)}"
 
 
 def _refuse(file, faults):
@@ -107,8 +109,3 @@ def _refuse(file, faults):
             f"{file}: {len(faults)} rows make no sense:\n{indented(faults)}\n"
             f"Paths are as in index.csv, labels a class or {DROP!r}. Correct them, or leave data.corrections out."
         )
-
-
-def _near(name, others):
-    close = difflib.get_close_matches(name, others, n=1)
-    return f" (near: {close[0]!r})" if close else ""

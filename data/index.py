@@ -1,6 +1,5 @@
 """A folder of class folders -> the list of its pictures, in an order that is the same on every machine."""
 
-import difflib
 import hashlib
 import logging
 import os
@@ -11,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from common.errors import UserError
-from data.listing import SYSTEM_FILES, SYSTEM_FOLDERS, Listing, indented, is_system, is_text
+from data.listing import SYSTEM_FILES, SYSTEM_FOLDERS, Listing, indented, is_system, is_text, near
 
 log = logging.getLogger("run")
 
@@ -166,8 +165,8 @@ def _has_folders(folder):
 
 def _refuse_other_classes(root, wanted, found, key):
     extra, missing = [name for name in found if name not in wanted], [name for name in wanted if name not in found]
-    lines = [f"the folder '{name}' is not among the classes{_near(name, wanted)}" for name in extra]
-    lines += [f"the class '{name}' has no folder{_near(name, found)}" for name in missing]
+    lines = [f"the folder '{name}' is not among the classes{near(name, wanted)}" for name in extra]
+    lines += [f"the class '{name}' has no folder{near(name, found)}" for name in missing]
     if lines and key == "data.root":
         way_out = f"There are: {', '.join(found)}. Rename or move folders, or correct data.classes."
     elif lines:
@@ -176,11 +175,6 @@ def _refuse_other_classes(root, wanted, found, key):
         raise UserError(f"{root}: its folders are not the classes {', '.join(wanted)}:\n{indented(lines)}\n{way_out}")
     if len(wanted) < 2:
         raise UserError(f"{root}: only one class ('{wanted[0]}'). A classifier needs at least two class folders.")
-
-
-def _near(name, others):
-    close = difflib.get_close_matches(name, others, n=1)
-    return f" (near: {close[0]})" if close else ""
 
 
 def _refuse_empty_classes(root, classes, table, key):

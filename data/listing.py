@@ -1,5 +1,6 @@
 """What lies in folders of pictures: files that may be pictures, and what systems, network disks and editors left among them."""
 
+import difflib
 import logging
 import os
 from dataclasses import dataclass, field
@@ -104,3 +105,9 @@ def indented(items):
     items = list(items)
     more = [f"... and {len(items) - MAX_LISTED} more"] * (len(items) > MAX_LISTED)
     return "\n".join(f"    {item}" for item in [*items[:MAX_LISTED], *more])
+
+
+def near(name, others):
+    """' (near: NAME)' for a message, where one of `others` is like `name`; else nothing."""
+    close = difflib.get_close_matches(name, others, n=1)
+    return f" (near: {close[0]})" if close else ""

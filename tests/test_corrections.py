@@ -62,14 +62,13 @@ def test_corrections_count_in_the_fingerprint_and_no_picture_is_decoded_again(da
 
 def test_every_wrong_row_is_told_at_once(dataset, corrected):
     first, second = dataset.paths[:2]
+    moved, wrong = f"blouses/{first.split('/')[1]}", dataset.classes[0].upper()
     with pytest.raises(UserError) as error:
-        corrected(
-            f"path,label\n{first}x,drop\n{first},{dataset.classes[0].upper()}\n{second},drop\n{second},{dataset.classes[1]}\n"
-        )
+        corrected(f"path,label\n{moved},drop\n{first},{wrong}\n{second},drop\n{second},{dataset.classes[1]}\n")
     message = str(error.value)
     assert "3 rows make no sense" in message
-    assert f"row 2: '{first}x' is no picture of data.root (near: '{first}')" in message
-    assert f"row 3: '{first}' has the label '{dataset.classes[0].upper()}'" in message
+    assert f"row 2: '{moved}' is no picture of data.root (of that name: '{first}')" in message
+    assert f"row 3: '{first}' has the label '{wrong}'" in message
     assert f"row 5: '{second}' is '{dataset.classes[1]}' here and 'drop' in another row" in message
 
 

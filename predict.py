@@ -56,7 +56,7 @@ def parse(argv):
     parser.add_argument("--reject", type=session.share, metavar="X",
                         help="the class is 'unknown' where the confidence is below X, 0..1 (default: as exported)")  # fmt: skip
     parser.add_argument("--flip", action="store_true", help="the mean of the answers for each picture and its mirror image")
-    parser.add_argument("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
+    parser.add_argument("--max-pixels", type=session.positive, default=MAX_PIXELS, metavar="N",
                         help="larger pictures are refused unopened (default: %(default)s)")  # fmt: skip
     args = parser.parse_args(argv)
     if args.output and args.output.suffix.lower() not in (".csv", ".json"):
@@ -69,13 +69,6 @@ def named_path(text):
     if not text:
         raise argparse.ArgumentTypeError("an empty name")
     return Path(text).expanduser()
-
-
-def positive(text):
-    """A whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, 1 or more")
-    return int(text)
 
 
 def check_output(file):

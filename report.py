@@ -32,7 +32,11 @@ def parse(argv):
     parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the report (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html in the run's folder")
     parser.add_argument(
-        "--suspects", type=int, default=200, metavar="N", help="labels to look at that are shown (default: %(default)s)"
+        "--suspects",
+        type=session.positive,
+        default=200,
+        metavar="N",
+        help="labels to look at that are shown (default: %(default)s)",
     )
     return parser.parse_args(argv)
 

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 import ablate
-from benchmarks.noise import compare_students, move_labels
+from benchmarks.noise import compare_students, move_labels, share_of_labels
 from common.errors import UserError
 from common.files import read_csv, write_csv
 from data.targets import read_oof
@@ -37,7 +37,9 @@ TABLES = ("before.csv", "surest.csv", "checked.csv")
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file with validation pictures")
-    parser.add_argument("--share", type=float, default=0.1, help="of labels that are moved, where no wrong ones are known")
+    parser.add_argument(
+        "--share", type=share_of_labels, default=0.1, help="of labels that are moved, where no wrong ones are known"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="how many students of each kind (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/<name>/corrections")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes for all")

@@ -39,7 +39,7 @@ SEED = 42  # of the moved labels, whatever the trainings' seeds
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file with a study; its first choice is what the others are compared with")
-    parser.add_argument("--shares", type=_share, nargs="+", default=[0.1, 0.2, 0.4], help="of labels that are moved")
+    parser.add_argument("--shares", type=share_of_labels, nargs="+", default=[0.1, 0.2, 0.4], help="of labels that are moved")
     parser.add_argument("--seeds", type=int, help="how many students of each kind (default: the study's)")
     parser.add_argument("--shard", metavar="I/N", help="train every N-th student, as ablate.py")
     parser.add_argument("--report", action="store_true", help="train nothing, tabulate what is there")
@@ -67,7 +67,7 @@ def main(argv=None):
         print(format_table(table.astype(str).values.tolist(), list(table.columns)))
 
 
-def _share(text):
+def share_of_labels(text):
     if not 0 < float(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: takes a share above 0 and below 1, such as 0.2")
     return float(text)

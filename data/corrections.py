@@ -4,6 +4,7 @@ A label is another class than the folder's, or `drop` for a picture that is to b
 """
 
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -27,9 +28,8 @@ def correct(table, images, classes, file):
         raise UserError(
             f"data.corrections: a class is called {DROP!r}, which there means to leave a picture out. Rename its folder."
         )
-    corrections = _read(file)
-    _refuse(file, _faults(corrections, table, classes))
-    wanted = dict(zip(corrections["path"], corrections["label"], strict=True))
+    _refuse(file, _faults(_read(file), table, classes))
+    wanted = read_corrections(file)
     labels = table["label"].where(~table["path"].isin(wanted), table["path"].map(wanted))
     dropped = labels == DROP
     moved = int(((labels != table["label"]) & ~dropped).sum())
@@ -63,10 +63,19 @@ class Remaining:
         return (len(self), *self.images.shape[1:])
 
 
+def read_corrections(file):
+    """{path: label} of a file of corrections whose rows do not contradict each other."""
+    table = _read(file)
+    return dict(zip(table["path"], table["label"], strict=True))
+
+
 def _read(file):
-    """The columns path and label of what a person, a spreadsheet or the report wrote, without blanks around them or empty rows."""
+    """The columns path, label and line of what a person, a spreadsheet or the report wrote, without empty and repeated rows."""
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=True)
+        with warnings.catch_warnings(action="ignore", category=pd.errors.ParserWarning):  # more cells than columns
+            table = pd.read_csv(
+                file, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, skip_blank_lines=False
+            )
     except FileNotFoundError as error:
         raise UserError(f"{file}: no such file (data.corrections).") from error
     except OSError as error:
@@ -74,15 +83,14 @@ def _read(file):
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not UTF-8 text. Save the table as CSV in UTF-8.") from error
     except ValueError as error:
-        raise UserError(
-            f"{file}: cannot be read as CSV ({' '.join(str(error).split())}). It is a table with the columns path,label."
-        ) from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file}: cannot be read as CSV ({reason}). It is a table with the columns path,label.") from error
     if not {"path", "label"} <= set(table.columns):
         raise UserError(
             f"{file}: its columns are {', '.join(map(repr, table.columns))}, not path and label. "
             "The first line must be `path,label`, with a comma."
         )
-    table = table[["path", "label"]].assign(line=np.arange(len(table)) + 2)
+    table = table[["path", "label"]].fillna("").assign(line=np.arange(len(table)) + 2)
     return table[(table["path"] != "") | (table["label"] != "")].drop_duplicates(["path", "label"])
 
 

@@ -85,7 +85,7 @@ def open_dataset(root, folder, size, classes=None, name="train", fit="stretch", 
             _write_index(index_path, root, known, classes)
     if corrections is not None:
         known, images = correct(known, images, classes, corrections)
-    _check_duplicates(root, known)
+    _check_duplicates(root, known, corrections)
     _tell_what_only_python_reads(root, known)
     return ImageDataset(root, classes, known, fingerprint(known, classes), images)
 
@@ -216,15 +216,15 @@ def _bad_files_error(root, folder, bad):
     )
 
 
-def _check_duplicates(root, table):
+def _check_duplicates(root, table, corrections):
     """The same picture under two classes is an error; twice in one class is said, and `assign_folds` keeps such pairs together."""
     groups = [group for _, group in table.groupby("sha256") if len(group) > 1]
     clashes = [group for group in groups if group["label"].nunique() > 1]
     if clashes:
         lines = indented(" = ".join(map(repr, group["path"])) for group in clashes)
         raise UserError(
-            f"{root}: {len(clashes)} pictures lie in more than one class:\n{lines}\nKeep each in the class it belongs to."
-            " Remove the others, or give them the label 'drop' in data.corrections."
+            f"{root}: {len(clashes)} pictures lie in more than one class:\n{lines}\n"
+            f"Keep each in the class it belongs to; copies take the same label, or 'drop', in {corrections or 'data.corrections'}."
         )
     if groups:
         example, labelled = " = ".join(map(repr, groups[0]["path"])), bool(table["label"].iloc[0])

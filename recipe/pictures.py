@@ -12,6 +12,7 @@ from data.textiles import write_textiles
 from utils import distributed
 from utils.runlog import log
 
+SEEN = ", which it was trained on too"  # said of pictures that a measured accuracy is of
 DRAWING_SEED = 42  # of the embedded pictures, whatever the run's seed: they are data, and an ablation's seeds share them
 
 
@@ -124,7 +125,7 @@ class HeldOut:
 
     def describe(self, seen):
         """What a measured accuracy is of; seen: is it of a model that was trained on the whole training set?"""
-        return self.name + (", which it was trained on too" if seen and self.in_training_set else "")
+        return self.name + (SEEN if seen and self.in_training_set else "")
 
     def was_seen_by(self, meta):
         """Was the model of a checkpoint with the notes `meta` trained on these pictures?"""

@@ -10,8 +10,8 @@ from common.errors import UserError
 from common.files import read_csv, read_json
 from data.dataset import ImageDataset
 from data.targets import read_oof
-from recipe.pictures import HeldOut, open_data, preprocessing_of, student_split
-from utils.config import RunConfig
+from recipe.pictures import SEEN, HeldOut, open_data, preprocessing_of, student_split
+from utils.config import RunConfig, load_config
 from utils.run_folder import RunFolder
 from utils.session import Session
 
@@ -54,8 +54,12 @@ class Evidence:
     @cached_property
     def deployed(self):
         """What the export measured: the section `deploy` of results.json."""
+        command = f"python export_openvino.py {self.folder.path}"
         if "deploy" not in self.results or not self.folder.exported.manifest.is_file():
-            raise Missing("Nothing was exported yet. Run: {command}", command=f"python export_openvino.py {self.folder.path}")
+            raise Missing("Nothing was exported yet. Run: {command}", command=command)
+        fingerprint = read_json(self.folder.exported.manifest).get("fingerprint")
+        if not self.folder.export_is_current() or fingerprint != self.settings["fingerprint"]:
+            raise Missing("What was exported is an older student. Run: {command}", command=command)
         return self.results["deploy"]
 
     @cached_property
@@ -86,11 +90,20 @@ class Evidence:
             training, validation = open_data(self.run, preprocessing_of(self.section))
         except UserError as error:
             raise Missing("The pictures cannot be shown: {reason}", reason=str(error).splitlines()[0]) from error
-        held_out = student_split(self.run, training, validation)[1]
+        if self.stage == "student":
+            held_out = student_split(self.run, training, validation)[1]
+        else:  # a teacher's folds judge themselves; validation pictures are shown beside them
+            held_out = HeldOut(validation or training, np.arange(len(validation) if validation else 0), "", validation is None)
         now = {"fingerprint": training.fingerprint, "held_out": held_out.dataset.fingerprint}
         if any(self.settings[key] != value for key, value in now.items() if key in self.settings):
             raise Missing("The pictures have changed since the training, so they are not shown.")
         return Pictures(training, held_out)
+
+    @cached_property
+    def teacher_config(self):
+        """The `RunConfig` that the teacher here was trained with; None where there is none."""
+        path = self.folder.config("teacher")
+        return load_config(path.absolute()) if path.is_file() else None
 
     @property
     def classes(self):
@@ -108,12 +121,19 @@ class Evidence:
 
     @cached_property
     def answers(self):
-        """The exported student's answers for the held-out pictures, a table path, label, p_<class>...: calibrated."""
-        self.deployed  # noqa: B018, raises Missing
+        """The student's calibrated answers for the held-out pictures that it never saw, a table path, label, p_<class>..."""
+        self.manifest  # noqa: B018, raises Missing
         path = self.folder.exported.held_out
         if not path.is_file():
-            raise Missing("The export left no answers to held-out pictures: there are none that the student never saw.")
+            raise Missing("The export left no answers. Run: {command}", command=f"python export_openvino.py {self.folder.path}")
         return read_csv(path, texts=("path", "label"))
+
+    @cached_property
+    def answering(self):
+        """The checkpoint that gave `answers`: the exported one, or best.pth where that saw the held-out pictures."""
+        shipped = self.folder.shipped()
+        seen = self.deployed["measured_on"].endswith(SEEN)
+        return self.folder.student.best if seen else shipped
 
     @cached_property
     def probabilities(self):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from common.errors import UserError
 from common.files import write_text
 from reports.evidence import Evidence, Missing
 from reports.sections import SECTIONS
@@ -45,6 +46,8 @@ def _section(name, evidence, text, limit):
         section["shows"] = SECTIONS[name](evidence, text, **more)
     except Missing as missing:
         section["reason"] = text(missing.text, **missing.values)
+    except UserError as error:  # a file of the run that is gone or damaged costs its section, not the page
+        section["reason"] = str(error).splitlines()[0]
     return section
 
 

@@ -45,8 +45,7 @@ def precision_recall(points, xlabel, ylabel):
                 recall, precision, color=COLOURS[i % len(COLOURS)], linestyle=("-", "--", ":")[i // len(COLOURS) % 3], label=name
             )
         plot.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1.02), ylim=(0, 1.02))
-        if len(points) <= 24:
-            plot.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        _legend(plot, [name for name, _, _ in points], loc="center left", bbox_to_anchor=(1, 0.5))
 
     return _svg(draw, (6.4, 4))
 
@@ -90,6 +89,11 @@ def speed(points, xlabel, ylabel):
         plot.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
     return _svg(draw, (6.4, 3.6))
+
+
+def _legend(plot, names, **where):
+    """Of all that was drawn; by itself matplotlib leaves out names that begin with an underscore."""
+    plot.legend(plot.get_lines() or plot.collections, names, fontsize=8, **where)
 
 
 def _svg(draw, size):

@@ -7,10 +7,11 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_curve, precision_recall_fscore_support
 
-from common.errors import UserError
-from common.files import read_csv, read_json
+from common.files import read_json
+from data.corrections import read_corrections
 from data.folds import assign_folds
 from deploy.explain import grad_cam, overlay
+from recipe.pictures import SEEN
 from recipe.predictor import CheckpointPredictor
 from reports import plots, suspects
 from reports.evidence import Missing
@@ -24,36 +25,42 @@ PER_KIND = 24  # pictures of a kind of poor quality, and groups of near-duplicat
 HARDEST = 24
 MAX_PICTURES = 1_000  # in the whole matrix
 MAX_MATRIX = 40  # classes whose matrix is shown; of more the worst pairs
+WORST = 20  # most frequent confusions
+MAX_CURVES = 24  # classes with a curve of precision against recall
 MAX_PR = 1_000  # points of a curve
 BINS = 15
 
 
 def summary(evidence, texts):
-    """How good what was made is: rows what, accuracy with its 95 % interval, on how many pictures, size, time, score."""
-    teacher, student, deploy = (evidence.results.get(name, {}) for name in ("teacher", "student", "deploy"))
-    held_out, training = _count(evidence, "held_out"), _count(evidence, "training")
+    """How good what was made is: rows what, accuracy with its 95 % interval, on which pictures, size, time, score."""
+    teacher, student = (evidence.results.get(name, {}) for name in ("teacher", "student"))
+    try:
+        deploy = evidence.deployed
+    except Missing:
+        deploy = {}
+    control = "control_averaged" if "control_averaged_accuracy" in student else "control_best"
     rows = [
-        (texts("Teacher, out-of-fold"), teacher.get("oof_accuracy"), training, {}),
-        (texts("Teacher, mean of the folds' models"), teacher.get("val_accuracy"), held_out, {}),
-        (texts("Student, best checkpoint"), student.get("best_accuracy"), held_out, {}),
-        (texts("Student, averaged checkpoints"), student.get("averaged_accuracy"), held_out, {}),
-        (
-            texts("The same on hard labels"),
-            student.get("control_averaged_accuracy", student.get("control_best_accuracy")),
-            held_out,
-            {},
+        (texts("Teacher, out-of-fold"), teacher.get("oof_accuracy"), texts("training pictures"), {}),
+        (texts("Teacher, mean of the folds' models"), teacher.get("val_accuracy"), texts("validation pictures"), {}),
+        *(
+            (texts(name), student.get(f"{key}_accuracy"), student.get(f"{key}_on"), {})
+            for name, key in (
+                ("Student, best checkpoint", "best"),
+                ("Student, averaged checkpoints", "averaged"),
+                ("The same on hard labels", control),
+            )
         ),
         *(
-            (f"{engine}", accuracy, held_out, _measured(evidence, engine))
+            (engine, accuracy, deploy["measured_on"], _measured(evidence, engine))
             for engine, accuracy in deploy.get("accuracy", {}).items()
         ),
     ]
     if all(accuracy is None for _, accuracy, _, _ in rows):
         raise Missing("results.json holds no accuracy yet.")
+    counts = {texts("training pictures"): _count(evidence, "training")}
     return {
-        "rows": [_reached(name, *what) for name, *what in rows if what[0] is not None],
-        "made_of": _made_of(evidence, texts, training),
-        "held_out": student.get("best_on", ""),
+        "rows": [_reached(*row, counts.get(row[2], _count(evidence, "held_out"))) for row in rows if row[1] is not None],
+        "made_of": _made_of(evidence, texts, _count(evidence, "training")),
         "durations": [
             texts("{name} {epochs} epochs in {minutes} min", name=name, epochs=epochs, minutes=f"{seconds / 60:.1f}")
             for name, epochs, seconds in durations(evidence)
@@ -64,25 +71,26 @@ def summary(evidence, texts):
 def _made_of(evidence, texts, count):
     """Which networks, at which size, of how many pictures: a sentence for each stage that was trained."""
     sentences = []
-    for stage, text in (
-        ("teacher", "Teacher: {backbone} at {size} px, {folds} folds."),
-        ("student", "Student: {backbone} at {size} px."),
-    ):
-        if evidence.folder.settings(stage).is_file():
-            section = getattr(evidence.config, stage)
-            sentences.append(texts(text, backbone=section.backbone, size=section.image_size, folds=section.num_folds))
+    if evidence.teacher_config:
+        teacher = evidence.teacher_config.teacher
+        about = {"backbone": teacher.backbone, "size": teacher.image_size, "folds": teacher.num_folds}
+        sentences.append(texts("Teacher: {backbone} at {size} px, {folds} folds.", **about))
+    if evidence.stage == "student":
+        student = evidence.config.student
+        sentences.append(texts("Student: {backbone} at {size} px.", backbone=student.backbone, size=student.image_size))
     if count:
         classes = len(evidence.classes)
         sentences.append(texts("{count} training pictures in {classes} classes.", count=count, classes=classes))
     return " ".join(sentences)
 
 
-def _reached(name, accuracy, count, measured):
-    """A row; the score is of what was timed."""
-    low, high = interval(accuracy, count) if count else (None, None)
+def _reached(name, accuracy, on, measured, count):
+    """A row; the score is of what was timed. Pictures that were learnt from say nothing of others, so they give no interval."""
+    low, high = interval(accuracy, count) if count and not (on or "").endswith(SEEN) else (None, None)
     score = contest_score(accuracy, measured["fps"]) if "fps" in measured else None
     unknown = dict.fromkeys(("mib", "ms", "fps"))
-    return {"name": name, "accuracy": accuracy, "low": low, "high": high, "count": count, "score": score, **unknown, **measured}
+    row = {"name": name, "accuracy": accuracy, "on": on, "low": low, "high": high, "count": count, "score": score}
+    return {**row, **unknown, **measured}
 
 
 def interval(accuracy, count):
@@ -119,15 +127,25 @@ def classes(evidence, texts):
         for name, p, r, f, s in zip(names, *figures, strict=True)
     ]
     worst = sorted(((int(counts[i, j]), i, j) for i, j in zip(*np.nonzero(counts), strict=True) if i != j), reverse=True)
-    wanted = worst if len(names) > MAX_MATRIX else [(int(n), i, j) for (i, j), n in np.ndenumerate(counts) if n]
+    worst = [cell for cell in worst if len(names) <= MAX_MATRIX] or worst[:WORST]
+    right = [(int(counts[i, i]), i, i) for i in range(len(names)) if counts[i, i] and len(names) <= MAX_MATRIX]
     return {
+        "by": _by(evidence, texts),
         "table": table,
         "matrix": _matrix(counts, names) if len(names) <= MAX_MATRIX else None,
-        "confusions": [{"true": names[i], "answer": names[j], "count": n} for n, i, j in worst[:20]],
-        "cells": _cells(evidence, answered, labels, sorted(wanted, key=lambda cell: (cell[1] == cell[2], -cell[0]))),
+        "confusions": [{"true": names[i], "answer": names[j], "count": n, "key": f"{i}-{j}"} for n, i, j in worst[:WORST]],
+        "cells": _cells(evidence, answered, labels, [*worst, *right]),
         "svg": plots.precision_recall([*_pr_points(probs, labels, names)], texts("recall"), texts("precision")),
+        "drawn": MAX_CURVES if len(names) > MAX_CURVES else None,
         "per_cell": PER_CELL,
     }
+
+
+def _by(evidence, texts):
+    """Who gave the answers, where that is not the student that was exported."""
+    if evidence.answering == evidence.folder.shipped():
+        return ""
+    return texts("Answers of {name}: the exported student was trained on these pictures too.", name=evidence.answering.name)
 
 
 def _matrix(counts, names):
@@ -143,7 +161,7 @@ def _matrix(counts, names):
 
 
 def _pr_points(probs, labels, names):
-    for k in range(min(len(names), 3 * len(plots.COLOURS))):
+    for k in range(min(len(names), MAX_CURVES)):
         if (labels == k).any():
             precision, recall, _ = precision_recall_curve(labels == k, probs[:, k])
             chosen = suspects.looked_at(len(recall), MAX_PR)
@@ -179,9 +197,9 @@ def labels_to_look_at(evidence, texts, limit=200):
             for kind, rows in quality.items()
         ],
         "twins": _twins(evidence, texts, parts, suspects.near_duplicates(parts, fit)),
-        "looked_at": min(len(training), suspects.MAX_LOOKED_AT),
-        "total": len(training),
-    }  # fmt: skip
+        "looked_at": suspects.MAX_LOOKED_AT,
+        "total": sum(map(len, parts)),
+    }
     return result | _suspects(evidence, texts, training, limit)
 
 
@@ -206,16 +224,22 @@ def _suspect(evidence, training, row, suggested, sure):
 
 def _twins(evidence, texts, parts, groups):
     """Groups that matter first: of different classes, then in different parts, then in different folds."""
-    folds = assign_folds(parts[0].table, evidence.config.teacher.num_folds, evidence.config.seed)
+    teacher, folds = evidence.teacher_config, None
+    if teacher:
+        folds = assign_folds(parts[0].table, teacher.teacher.num_folds, teacher.seed)
 
     def described(part, row):
-        where = texts("fold {number}", number=folds[row]) if part == 0 else texts("validation")
+        where = texts("validation") if part else texts("training") if folds is None else texts("fold {number}", number=folds[row])
         label = parts[part].table["label"].iloc[row]
         return {**_picture(evidence, parts[part], row), "where": where, "label": label, "is_training": part == 0}
 
     def urgency(group):
         labels = {parts[part].table["label"].iloc[row] for part, row in group}
-        return len(labels) == 1, len({part for part, _ in group}) == 1, len({folds[row] for part, row in group if part == 0}) < 2
+        return (
+            len(labels) == 1,
+            len({part for part, _ in group}) == 1,
+            folds is None or len({folds[row] for part, row in group if part == 0}) < 2,
+        )
 
     chosen = sorted(groups, key=urgency)[:PER_KIND]
     return {"count": len(groups), "groups": [[described(*member) for member in group[:PER_CELL]] for group in chosen]}
@@ -224,19 +248,14 @@ def _twins(evidence, texts, parts, groups):
 def _earlier_corrections(evidence):
     """[[path, label]] that the run obeyed: the table that the page saves is to take its place."""
     file = evidence.config.data.corrections
-    if file is None:
-        return []
-    try:
-        return read_csv(file, texts=("path", "label"))[["path", "label"]].to_numpy().tolist()
-    except (UserError, KeyError):  # it was moved since
-        return []
+    return list(map(list, read_corrections(file).items())) if file else []
 
 
 def hardest(evidence, texts):
     """The held-out pictures that the student is most wrong about, with the map of what it saw of the class it answered."""
     held_out, labels, probs = evidence.pictures.held_out, evidence.labels, evidence.probabilities
     right = probs[np.arange(len(labels)), labels]
-    student = CheckpointPredictor(evidence.folder.shipped())
+    student = CheckpointPredictor(evidence.answering)
     pictures = []
     for row in np.argsort(right, kind="stable")[:HARDEST]:
         answer = int(probs[row].argmax())
@@ -249,7 +268,7 @@ def hardest(evidence, texts):
             "given": evidence.classes[labels[row]], "given_probability": right[row],
             "answer": evidence.classes[answer], "answer_probability": probs[row, answer],
         })  # fmt: skip
-    return {"pictures": pictures}
+    return {"by": _by(evidence, texts), "pictures": pictures}
 
 
 def sureness(evidence, texts):
@@ -270,6 +289,7 @@ def sureness(evidence, texts):
     ]  # fmt: skip
     return {
         **calibration,
+        "by": _by(evidence, texts),
         "reject_below": evidence.manifest.get("reject_below", 0.0),
         "reliability": plots.reliability(
             reliability_bins(raw, labels), reliability_bins(probs, labels), [texts("before"), texts("after")],

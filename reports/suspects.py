@@ -56,17 +56,19 @@ def quality_issues(dataset, fit, limit=MAX_LOOKED_AT):
 
 
 def near_duplicates(parts, fit, limit=MAX_LOOKED_AT):
-    """Groups of pictures with the same perceptual hash: [[(number of the part, row), ...]].
+    """Groups of pictures of the same content, or else with the same perceptual hash: [[(number of the part, row), ...]].
 
-    parts: `ImageDataset`s; at most `limit` pictures of them all are looked at.
+    parts: `ImageDataset`s; contents are compared of all of them, hashes of at most `limit`.
     """
     everything = [(number, row) for number, part in enumerate(parts) for row in range(len(part))]
+    contents = pd.concat([part.table["sha256"] for part in parts]).to_numpy()
+    copies = [[everything[i] for i in group] for group in pd.Series(contents).groupby(contents).indices.values() if len(group) > 1]
     chosen = [everything[i] for i in looked_at(len(everything), limit)]
     _, info = _imagelab(
         [_Shown(parts[number], row, fit) for number, row in chosen], {"exact_duplicates": {}, "near_duplicates": {}}
     )
-    sets = info["near_duplicates"]["sets"] + info["exact_duplicates"]["sets"]
-    return [[chosen[i] for i in group] for group in sets]
+    alike = [[chosen[i] for i in group] for group in (*info["near_duplicates"]["sets"], *info["exact_duplicates"]["sets"])]
+    return copies + [group for group in alike if not any(set(group) <= set(others) for others in copies)]
 
 
 @dataclass(frozen=True)

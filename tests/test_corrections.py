@@ -81,7 +81,9 @@ def test_a_class_that_nothing_is_left_of_is_refused(dataset, corrected):
 
 def test_what_a_spreadsheet_saves_is_read(dataset, corrected):
     path = dataset.paths[0]
-    after = corrected(f"\ufeffpath,label,note\r\n{path},drop,blurred\r\n{path},drop,again\r\n,,\r\n")
+    after = corrected(f"\ufeffpath,label,note\r\n{path},drop,blurred\r\n{path},drop,again\r\n,,\r\n\r\n")
+    assert path not in after.paths
+    after = corrected(f"path,label\n{path},drop,\n")  # a comma too many
     assert path not in after.paths
 
 
@@ -116,7 +118,7 @@ def test_a_class_called_drop_cannot_be_told_from_leaving_out(pictures, tmp_path)
 def test_a_picture_of_two_classes_can_be_dropped_from_one(dataset, corrected, pictures):
     path, other = dataset.paths[0], dataset.classes[-1]
     shutil.copy(pictures / path, pictures / other / "copy.jpg")
-    with pytest.raises(UserError, match="give them the label 'drop'"):
+    with pytest.raises(UserError, match="copies take the same label, or 'drop', in "):
         corrected("path,label\n")
     assert len(corrected(f"path,label\n{other}/copy.jpg,drop\n")) == len(dataset)
 

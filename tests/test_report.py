@@ -162,6 +162,52 @@ def test_the_export_writes_it_unless_told_not_to(trained, tmp_path, monkeypatch)
     assert folder.report.is_file()
 
 
+def test_an_older_export_is_not_shown_beside_a_new_student(deployed, tmp_path):
+    folder = RunFolder(shutil.copytree(deployed.path, tmp_path / "run"))
+    shutil.copy(folder.student.best, folder.student.averaged)
+    run_script("report.py", folder.path, cwd=tmp_path)
+    page = Page(folder.report)
+    assert "What was exported is an older student" in page.texts["classes"]
+    assert "OpenVINO" not in page.texts["summary"]
+
+
+def test_a_file_that_is_gone_costs_its_section_and_not_the_page(deployed, tmp_path):
+    folder = RunFolder(shutil.copytree(deployed.path, tmp_path / "run"))
+    folder.student.averaged.unlink()
+    run_script("report.py", folder.path, cwd=tmp_path)
+    page = Page(folder.report)
+    assert "Not shown" in page.texts["hardest"]
+    assert "precision" in page.texts["classes"]
+
+
+def test_pictures_that_the_student_learnt_from_give_no_interval_and_are_answered_by_one_that_did_not(textiles, tmp_path):
+    write_config(tmp_path, textiles / "train", None)
+    options = ["--cfg-options", "student.distillation=none", "student.num_folds=3", "student.epochs=1"]
+    run_script("m11.py", "config.py", *options, cwd=tmp_path)
+    folder = RunFolder(tmp_path / "runs" / "t")
+    run_script("export_openvino.py", folder.path, cwd=tmp_path)
+    run_script("report.py", folder.path, cwd=tmp_path)
+    page = Page(folder.report)
+    rows = re.findall(r'<th scope="row">([^<]*)</th>\s*<td class="n">[\d.]+</td>\s*<td class="n" data-value="([\d.]*)">', page.html)
+    intervals = {name: bool(low) for name, low in rows}
+    assert intervals["Student, best checkpoint"]
+    assert not intervals["Student, averaged checkpoints"]
+    assert not intervals["OpenVINO"]
+    for name in ("classes", "hardest", "sureness"):
+        assert "Answers of best.pth: the exported student was trained on these pictures too." in page.texts[name]
+    assert not re.search(r"\bfold \d", page.texts["labels"])  # there was no teacher
+
+
+def test_of_many_classes_the_worst_confusions_open_their_pictures(deployed, monkeypatch, tmp_path):
+    monkeypatch.setattr("reports.sections.MAX_MATRIX", 3)
+    monkeypatch.setattr("reports.sections.MAX_CURVES", 3)
+    write_report(session.reopen(deployed.path), tmp_path / "many.html")
+    page = Page(tmp_path / "many.html")
+    assert "Confusion matrix" not in page.texts["classes"]
+    assert set(page.embedded["cells"]) == set(re.findall(r'data-cell="([^"]*)"', page.html))
+    assert "The first 3 classes." in page.texts["classes"]
+
+
 def test_what_is_no_run_is_refused(tmp_path):
     assert "not the folder of a run" in refusal("report.py", tmp_path, cwd=tmp_path)
 
@@ -325,3 +371,12 @@ def test_thumbnails_have_the_pictures_own_proportions(tmp_path, fit):
     assert picture.shape == (16, 48, 3)
     assert picture.min() == 200  # nothing of the grey beside it
     assert data_uri(picture).startswith("data:image/jpeg;base64,/9j/")
+
+
+def test_copies_are_found_however_few_pictures_are_looked_at(textiles, tmp_path):
+    root = shutil.copytree(textiles / "train", tmp_path / "pictures")
+    first = sorted((root / "denim").iterdir())[0]
+    shutil.copy(first, root / "denim" / "zz.jpg")
+    dataset = open_dataset(root, tmp_path / "run", 48)
+    pair = {(0, dataset.paths.index(f"denim/{first.name}")), (0, dataset.paths.index("denim/zz.jpg"))}
+    assert pair in [set(group) for group in near_duplicates([dataset], "stretch", limit=5)]

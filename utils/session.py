@@ -33,6 +33,13 @@ def argument_parser(description):
     return parser
 
 
+def positive(text):
+    """An argument that is a whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, 1 or more")
+    return int(text)
+
+
 def share(text):
     """An argument that is a number from 0 to 1."""
     try:

@@ -92,7 +92,7 @@ if (save) {
     link.href = URL.createObjectURL(new Blob([asCsv(corrections())], { type: "text/csv" }));
     link.download = "corrections.csv";
     link.click();
-    URL.revokeObjectURL(link.href);
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // some browsers begin to save later
   });
   // Choosing what is right says that it was wrong.
   document.addEventListener("change", (event) => {

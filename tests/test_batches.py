@@ -14,7 +14,7 @@ from common.errors import UserError
 from data import augment, auto_augment
 from data.albumentations_pipelines import PIPELINES as PER_IMAGE
 from data.auto_augment import AutoAugment, RandAugment
-from data.batches import EvalBatches, TrainBatches
+from data.batches import EvalBatches, TrainBatches, in_chunks
 from data.crops import random_crop, random_zoom
 from data.dataset import open_dataset
 from data.mixing import CutMix, no_mixing
@@ -238,3 +238,14 @@ def test_twins_of_the_teachers_pipeline_agree_on_average(dataset):
 def test_unknown_augmentation_is_refused(dataset):
     with pytest.raises(UserError, match=r"unknown augmentation 'blur'"):
         batches(dataset, augmentation="blur", backend="batched")
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(1890, 32), (33, 32), (64, 32), (5, 2), (3, 2), (2, 2), (1, 2), (7, 100)])
+def test_no_batch_is_much_smaller_than_the_others(count, batch_size):
+    """The last of an epoch is what BatchNorm's statistics remember best."""
+    chunks = in_chunks(np.arange(count), batch_size)
+    sizes = [len(chunk) for chunk in chunks]
+    assert np.array_equal(np.concatenate(chunks), np.arange(count))
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= max(batch_size, 3)
+    assert min(sizes) > 1 or count == 1

@@ -8,7 +8,7 @@ or, step by step:
     python m11.py configs/demo.py
     python export_openvino.py runs/demo
 
-Four minutes on two cores. The teacher finds all 84 wrong labels, and the student that learns from it is ahead of the same student
+Five minutes on two cores. The teacher finds all 84 wrong labels, and the student that learns from it is ahead of the same student
 on hard labels (docs/results.md).
 """
 

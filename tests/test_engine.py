@@ -199,11 +199,6 @@ def test_short_last_batch_is_not_counted_as_a_full_one(dataset):
     assert metrics["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, torch.tensor(dataset.labels[:20]))), rel=1e-5)
 
 
-def test_last_batch_of_one_picture_joins_the_one_before(dataset):
-    sizes = [len(images) for images, _ in train_batches(dataset, np.arange(33)).epoch(0)]
-    assert sizes == [16, 17]
-
-
 def test_loss_that_is_not_finite_stops_the_run(dataset, tmp_path):
     targets = np.full((len(dataset), 7), np.nan, np.float32)
     model, batches = tiny_model(), train_batches(dataset, targets=targets)

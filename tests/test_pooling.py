@@ -57,12 +57,13 @@ def test_model_with_any_pooling_trains_and_fuses(pooling):
 
 
 def test_learned_power_of_gem_is_trained(textiles, tmp_path):
+    """On feature maps of 2 x 2: of a single place the mean is the same whatever its power."""
     config = build_dataclass(
         RunConfig,
-        {"student": {"pooling": "gem", "weights": "none", "image_size": 32, "resize": None, "epochs": 1, "optimizer": "adamw"}},
+        {"student": {"pooling": "gem", "weights": "none", "image_size": 64, "resize": None, "epochs": 1, "optimizer": "adamw"}},
     )
     run, model = Session(config, RunFolder(tmp_path), torch.device("cpu")), build_model("mobilenet_v3_small", 7, pooling="gem")
-    dataset = open_dataset(textiles / "train", tmp_path, 32)
+    dataset = open_dataset(textiles / "train", tmp_path, 64)
     job, targets = Training(run, config.student, dataset, run.folder.student, ""), one_hot(dataset.labels, 7)
     train_model(job, model, train_batches(job, np.arange(14), targets), None)
     assert model.pool.p.item() != 3.0

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 INK = "#010203"  # stands for the page's own colour of text, light or dark
 COLOURS = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#ef4444", "#14b8a6", "#eab308", "#ec4899")  # seen on white and on black
+MAX_POINTS = 1_000  # of a curve that has one for each picture
 STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "report", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,

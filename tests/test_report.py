@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from browser_tools import need, node
 from helpers import refusal, run_script, write_config
@@ -199,13 +200,24 @@ def test_pictures_that_the_student_learnt_from_give_no_interval_and_are_answered
 
 
 def test_of_many_classes_the_worst_confusions_open_their_pictures(deployed, monkeypatch, tmp_path):
-    monkeypatch.setattr("reports.sections.MAX_MATRIX", 3)
-    monkeypatch.setattr("reports.sections.MAX_CURVES", 3)
+    monkeypatch.setattr("reports.picture_sections.MAX_MATRIX", 3)
+    monkeypatch.setattr("reports.picture_sections.MAX_CURVES", 3)
     write_report(session.reopen(deployed.path), tmp_path / "many.html")
     page = Page(tmp_path / "many.html")
     assert "Confusion matrix" not in page.texts["classes"]
     assert set(page.embedded["cells"]) == set(re.findall(r'data-cell="([^"]*)"', page.html))
     assert "The first 3 classes." in page.texts["classes"]
+
+
+def test_trials_beside_the_run_are_shown_the_best_first(deployed, tmp_path):
+    folder = RunFolder(shutil.copytree(deployed.path, tmp_path / "run"))
+    rows = [("student.lr=0.1", 42, 0.5), ("student.lr=0.2", 42, 0.7), ("student.lr=0.2", 43, 0.8)]
+    trials = pd.DataFrame(rows, columns=["axis 1", "seed", "accuracy"]).assign(minutes=2.0)
+    (folder.path / "ablation").mkdir()
+    write_csv(folder.path / "ablation" / "trials.csv", trials)
+    run_script("report.py", folder.path, cwd=tmp_path)
+    shown_text = Page(folder.report).texts["speed"].split("Trials of ablate.py")[-1]
+    assert "student.lr=0.2 0.7500 ± 0.0707 2 2.0 student.lr=0.1 0.5000 1 2.0" in shown_text
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -289,7 +301,8 @@ def test_every_text_has_its_chinese_and_no_chinese_is_left_over():
         calls = [call for call in tree.find_all(nodes.Call) if getattr(call.node, "name", None) == "t"]
         used |= {call.args[0].value for call in calls if isinstance(call.args[0], nodes.Const)}
     source = "".join(
-        (TEMPLATES.parent / name).read_text(encoding="utf-8") for name in ("sections.py", "evidence.py", "suspects.py")
+        (TEMPLATES.parent / name).read_text(encoding="utf-8")
+        for name in ("sections.py", "picture_sections.py", "evidence.py", "suspects.py")
     )
     known = read_json(TEMPLATES.parent / "chinese.json")
     assert used <= known.keys()

@@ -59,7 +59,7 @@ def answers(files, request):
 
 @pytest.mark.parametrize("answers", [20], indirect=True)
 def test_jpegs_are_decoded_smaller(answers):
-    ours, theirs = answers["plain__red_left.jpg"]
+    ours, theirs = answers["baseline__red_left.jpg"]
     assert ours.shape == theirs.shape == (HEIGHT // 2, WIDTH // 2, 3)
 
 

@@ -2,13 +2,11 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstdio>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <opencv2/imgproc.hpp>
 #include <stdexcept>
 
 #include "write.h"
@@ -21,7 +19,8 @@ JiPredictor::JiPredictor(const JiConfig& config)
     : keys_(config.keys),
       model_(load_model(config.model, {"CPU", config.threads, ov::hint::PerformanceMode::LATENCY})),
       reject_below_(config.reject_below.value_or(model_.reject_below)),
-      request_(model_, config.max_pixels) {}
+      request_(model_, config.max_pixels),
+      names_file_(fs::path(config.model).replace_filename("names.png")) {}
 
 void JiPredictor::describe(const Answer& answer) {
     nlohmann::ordered_json object;
@@ -30,14 +29,10 @@ void JiPredictor::describe(const Answer& answer) {
 }
 
 void JiPredictor::draw(const Answer& answer) {
-    request_.picture().copyTo(drawn_);
-    char percent[16];
-    std::snprintf(percent, sizeof percent, " %.0f %%", 100 * answer.probabilities[answer.best]);
-    double scale = std::max(0.3, std::min(drawn_.rows, drawn_.cols) / 400.0);
-    int line = std::max(1, int(2 * scale));
-    cv::Point corner(int(8 * scale), int(28 * scale));
-    for (auto [color, thickness] : {std::pair(cv::Scalar::all(0), 3 * line), std::pair(cv::Scalar::all(255), line)})
-        cv::putText(drawn_, class_of(answer, model_.classes, reject_below_) + percent, corner, cv::FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv::LINE_AA);
+    drawn_ = request_.picture();
+    if (!names_) names_.emplace(names_file_, model_.classes.size());
+    const float probability = answer.probabilities[answer.best];
+    names_->draw(drawn_, probability < reject_below_ ? model_.classes.size() : answer.best, int(std::lround(100 * probability)));
 }
 
 /// Appears whole or not at all: written beside, then renamed.
@@ -58,7 +53,7 @@ void JiPredictor::write_picture(const std::string& path) const {
     }
 }
 
-JI_CV_FRAME JiPredictor::frame() { return {drawn_.rows, drawn_.cols, drawn_.type(), drawn_.data, int(drawn_.step)}; }
+JI_CV_FRAME JiPredictor::frame() { return {drawn_.rows, drawn_.cols, BGR_TYPE, drawn_.data(), 3 * drawn_.cols}; }
 
 int JiPredictor::fail(const std::string& reason, JI_EVENT* event) {
     json_ = to_text({{"error", reason}});

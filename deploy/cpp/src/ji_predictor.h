@@ -2,10 +2,12 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "ji.h"
 #include "ji_config.h"
+#include "names.h"
 #include "request.h"
 
 namespace deploy {
@@ -44,7 +46,9 @@ class JiPredictor {
     Model model_;
     float reject_below_;
     Request request_;
-    cv::Mat drawn_;
+    std::string names_file_;
+    std::optional<Names> names_;  // read with the first picture that is drawn
+    Image drawn_;
     std::string json_;
 };
 

@@ -36,14 +36,14 @@ void Request::load_content() {
     preprocess_(bgr_, request_);
 }
 
-const cv::Mat& Request::picture() {
+const Image& Request::picture() {
     if (!content_.empty() && at_least_ != OWN_SIZE) decode(content_, bgr_, max_pixels_);
     return bgr_;
 }
 
-void Request::load_pixels(const cv::Mat& pixels) {
+void Request::load_pixels(const Frame& frame) {
     content_.clear();
-    to_bgr(pixels, bgr_);
+    to_bgr(frame, bgr_);
     preprocess_(bgr_, request_);
 }
 

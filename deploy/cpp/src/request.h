@@ -38,7 +38,7 @@ class Request {
     /// A picture becomes the network's input. Throw PictureError.
     void load_file(const std::string& path);
     void load_bytes(Bytes content);
-    void load_pixels(const cv::Mat& pixels);
+    void load_pixels(const Frame& frame);
 
     /// The answer for the picture loaded last. Throws std::runtime_error if it is no number.
     Answer infer();
@@ -49,7 +49,7 @@ class Request {
     Answer answer();
 
     /// The picture loaded last, 8-bit BGR, in its own size.
-    const cv::Mat& picture();
+    const Image& picture();
 
   private:
     void load_content();
@@ -58,7 +58,7 @@ class Request {
     Preprocess preprocess_;
     size_t max_pixels_, at_least_;
     Bytes content_;  // of the picture loaded last; empty where it came as pixels
-    cv::Mat bgr_;
+    Image bgr_;
 };
 
 }  // namespace deploy

@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
     size_t at_least = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 0;
     for (int i = 2; i < argc; ++i) {
         deploy::Bytes content;
-        cv::Mat bgr;
+        deploy::Image bgr;
         try {
             deploy::read_file(argv[i], content);
             deploy::decode(content, bgr, deploy::MAX_PIXELS, at_least ? at_least : deploy::OWN_SIZE);
@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
             continue;
         }
         std::printf("%d %d\n", bgr.cols, bgr.rows);
-        for (const auto* p = bgr.datastart; p < bgr.dataend; p += 3)
+        for (const auto* p = bgr.data(); p < bgr.data() + bgr.size(); p += 3)
             for (int c = 2; c >= 0; --c) std::putchar(p[c]);
     }
 }

@@ -56,6 +56,6 @@ int main(int, char** argv) {
     std::ofstream(home / "model" / "labels.txt") << "red \"one\"\ngreen\nblue\n";
     fs::create_directories(home / "config");
     std::ofstream(home / "config" / "config.json") << R"({"threads": 1, "keys": {"class": "name"}})";
-    auto red = deploy::encode(".png", cv::Mat(12, 16, CV_8UC3, cv::Scalar(20, 60, 220)));
+    auto red = deploy::encode(".png", deploy::Image(12, 16, {20, 60, 220}));
     std::ofstream(networks / "red.png", std::ios::binary).write(reinterpret_cast<const char*>(red.data()), std::streamsize(red.size()));
 }

@@ -24,8 +24,8 @@ def names_picture(classes):
     unwritable = [name for name in classes if font_for(name) is None]
     if unwritable:
         log.warning(
-            f"no font here can write {len(unwritable)} class names ({', '.join(unwritable[:3])}): output pictures show the numbers of "
-            "these classes. Install a font that can, such as Debian's fonts-noto-cjk, and make the submission again."
+            f"no font here can write {len(unwritable)} class names ({', '.join(unwritable[:3])}): output pictures show the numbers "
+            "of these classes. Install a font that can, such as Debian's fonts-noto-cjk, and make the submission again."
         )
     names = [name if font_for(name) else str(number) for number, name in enumerate(classes)]
     cells = [_cell(text) for text in (*names, UNKNOWN, *(f" {percent} %" for percent in range(101)))]

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from common.errors import UserError, os_user_error
 from common.files import check_writable, csv_quoting, write_csv, write_json
-from data.decode import MAX_PIXELS, UnreadableImage, read_rgb
+from data.decode import MAX_PIXELS, UnreadableImage
 from data.index import picture_files
 from recipe.explaining import Explainer, as_text
 from recipe.predictor import open_predictor, student_of
@@ -101,13 +101,12 @@ def answer(predictor, path, explainer, max_pixels):
     """One row of the table."""
     shown = as_text(path)
     try:
-        pixels = read_rgb(path, max_pixels)
-        probs = predictor(pixels)
+        probs = predictor(predictor.read(path, max_pixels))
     except (UnreadableImage, UserError) as error:
         return {"path": shown, "class": None, "confidence": None, "probabilities": None, "error": str(error)}
     best = int(probs.argmax())
     if explainer:
-        explainer.write(path, pixels, best)
+        explainer.write(path, max_pixels, best)
     named = dict(zip(predictor.classes, map(float, probs), strict=True))
     return {"path": shown, "class": predictor.class_of(probs), "confidence": named[predictor.classes[best]],
             "probabilities": named, "error": None}  # fmt: skip

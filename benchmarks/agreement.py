@@ -70,7 +70,7 @@ def main(argv=None):
 
 def predictions(predictor, files):
     """float (N, K)."""
-    return np.stack([predictor(read_rgb(path)) for path in files])
+    return np.stack([predictor(predictor.read(path)) for path in files])
 
 
 def cpp_predictions(program, xml_path, files, classes):

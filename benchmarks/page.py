@@ -20,7 +20,6 @@ from PIL import Image
 
 from common.errors import UserError
 from common.files import write_json
-from data.decode import read_rgb
 from recipe.pictures import held_out_files
 from recipe.predictor import open_predictor
 from utils import session
@@ -42,8 +41,8 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         copies = [Path(folder, f"{i}.png") for i in range(len(files))]
         for path, copy in zip(files, copies, strict=True):
-            Image.fromarray(read_rgb(path)).save(copy, compress_level=1)
-        expected = np.stack([predictor(read_rgb(path)) for path in files])
+            Image.fromarray(predictor.read(path)).save(copy, compress_level=1)
+        expected = np.stack([predictor(predictor.read(path)) for path in files])
         rows = [row(name, expected, *visit(page, paths, predictor.classes))
                 for name, paths in (("files", files), ("PNG copies of them", copies))]  # fmt: skip
     print(f"{len(files)} pictures")

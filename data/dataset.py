@@ -22,7 +22,7 @@ from common.arrays import open_array, write_array
 from common.errors import UserError
 from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json, write_text
 from data.corrections import Remaining, correct
-from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, only_read_here, read_file
+from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, full_size, only_read_here, read_file
 from data.index import STATE, changes_between, fingerprint, list_images, list_unlabelled
 from data.listing import indented
 from data.preprocessing import resize_square
@@ -55,11 +55,23 @@ class ImageDataset:
         return self.table["path"].tolist()
 
 
-def open_dataset(root, folder, size, classes=None, name="train", fit="stretch", max_pixels=None, verify=False, corrections=None):
+def open_dataset(
+    root,
+    folder,
+    size,
+    classes=None,
+    name="train",
+    fit="stretch",
+    shrink_on_load=True,
+    max_pixels=None,
+    verify=False,
+    corrections=None,
+):
     """The pictures below `root`, each resized to `size` x `size` pixels, with index and cache kept in `folder`.
 
     name: `train` (data.root), `validation` (data.val_root) or `unlabelled` (data.unlabelled), whose pictures have no classes. fit:
-    see `data.preprocessing.resize_square`; each has a cache of its own, while the fingerprint, which is of the files, is the same.
+    see `data.preprocessing.resize_square`; shrink_on_load: may JPEGs be decoded at a smaller scale, see `data.decode.decode_rgb`?
+    Each way has a cache of its own, while the fingerprint, which is of the files, is the same.
     max_pixels: larger pictures are bad files (None: `data.decode.MAX_PIXELS`). verify: hash every file again, whatever its size and
     dates say. corrections: a table as `data.corrections` reads it. It changes what is made of the index, which is of the files.
     Raises UserError for anything wrong with the root or the classes, and one that lists all bad files at once.
@@ -70,7 +82,8 @@ def open_dataset(root, folder, size, classes=None, name="train", fit="stretch", 
     else:
         classes, table = list_images(root, classes, key="data.root" if name == "train" else "data.val_root")
     index_path = folder / ("index.csv" if name == "train" else f"index_{name}.csv")
-    cache_path = folder / "cache" / (f"{name}_{size}.npy" if fit == "stretch" else f"{name}_{size}_{fit}.npy")
+    how = "_pad" * (fit == "pad") + "_shrunk" * shrink_on_load
+    cache_path = folder / "cache" / f"{name}_{size}{how}.npy"
     with _alone(index_path):
         before = _read_index(index_path)
         known = _recognise(root, before, table, name, verify) if before is not None else None
@@ -78,7 +91,7 @@ def open_dataset(root, folder, size, classes=None, name="train", fit="stretch", 
             known = None
         images = open_array(cache_path, fingerprint(known, classes)) if known is not None else None
         if images is None:
-            known, images = _decode_all(root, table, size, fit, max_pixels, cache_path, folder, classes)
+            known, images = _decode_all(root, table, size, fit, shrink_on_load, max_pixels, cache_path, folder, classes)
             kinds = f", {len(classes)} classes" if classes else ""
             log.info(f"{name}: {len(known)} pictures{kinds}, cached at {size} px in {cache_path}")
         if known is not before:
@@ -151,13 +164,13 @@ def _digests(root, paths):
     return [(paths[i], None if job.exception() else job.result()) for i, job in _in_threads(work, len(paths), "comparing")]
 
 
-def _decode_all(root, table, size, fit, max_pixels, cache_path, folder, classes):
+def _decode_all(root, table, size, fit, shrink_on_load, max_pixels, cache_path, folder, classes):
     """(`table` with width, height and sha256 added, pixels), these at `cache_path` too. All bad files end in one UserError."""
     complete = table
 
     def fill(pixels):
         nonlocal complete
-        facts, bad = _read_pictures(root, table["path"], pixels, fit, max_pixels)
+        facts, bad = _read_pictures(root, table["path"], pixels, fit, shrink_on_load, max_pixels)
         if bad:
             raise _bad_files_error(root, folder, bad)
         complete = table.assign(**dict(zip(FACTS, zip(*facts, strict=True), strict=True)))[COLUMNS]
@@ -167,15 +180,16 @@ def _decode_all(root, table, size, fit, max_pixels, cache_path, folder, classes)
     return complete, images
 
 
-def _read_pictures(root, paths, pixels, fit, max_pixels):
+def _read_pictures(root, paths, pixels, fit, shrink_on_load, max_pixels):
     """Fill `pixels` (N, S, S, 3); returns ([values of FACTS], [(path, reason)] of the bad files)."""
-    facts, bad = [None] * len(paths), []
+    facts, bad, size = [None] * len(paths), [], pixels.shape[1]
 
     def work(i):
         content = read_file(root / paths[i])
-        image = decode_rgb(content, max_pixels)
-        pixels[i] = resize_square(image, pixels.shape[1], fit)
-        return image.shape[1], image.shape[0], hashlib.sha256(content).hexdigest(), only_read_here(content) or ""
+        image = decode_rgb(content, max_pixels, at_least=size if shrink_on_load else None)
+        pixels[i] = resize_square(image, size, fit)
+        height, width = full_size(content, image)
+        return width, height, hashlib.sha256(content).hexdigest(), only_read_here(content) or ""
 
     for i, job in _in_threads(work, len(paths), "decoding"):
         try:

@@ -31,7 +31,7 @@ from data.pictures import gif, jpeg, pixels, png, tiff, webp
 from data.pictures.exif import orientation, turn
 from data.pictures.formats import ONLY_PYTHON, UnreadableImage, format_of, only_read_here
 
-__all__ = ["MAX_PIXELS", "UnreadableImage", "decode_rgb", "only_read_here", "read_file", "read_rgb"]
+__all__ = ["MAX_PIXELS", "UnreadableImage", "decode_rgb", "full_size", "only_read_here", "read_file", "read_rgb"]
 
 MAX_PIXELS = 200_000_000  # 600 MB of memory; the same in C++
 Image.MAX_IMAGE_PIXELS = None  # ours is judged before anything is decoded
@@ -39,9 +39,9 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wro
 warnings.filterwarnings("ignore", module=r"PIL\.")  # about notes in files, such as damaged EXIF, that we do not read
 
 
-def read_rgb(path, max_pixels=MAX_PIXELS):
+def read_rgb(path, max_pixels=MAX_PIXELS, at_least=None):
     """uint8 (H, W, 3) RGB of the file at `path`; see `decode_rgb`. Raises UnreadableImage, for files that cannot be read too."""
-    return decode_rgb(read_file(path), max_pixels)
+    return decode_rgb(read_file(path), max_pixels, at_least)
 
 
 def read_file(path):
@@ -56,16 +56,19 @@ def read_file(path):
         raise UnreadableImage(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
 
 
-def decode_rgb(content, max_pixels=MAX_PIXELS):
+def decode_rgb(content, max_pixels=MAX_PIXELS, at_least=None):
     """uint8 (H, W, 3) RGB of an encoded picture.
 
     Turned as its EXIF tag says (`data.pictures.exif`), alpha laid over white, 16 bits scaled to 8, grey and CMYK converted; colour
     profiles are not looked at. Raises UnreadableImage, and nothing else, for what is no complete picture (see above) or has more
     than `max_pixels` pixels.
+
+    at_least: the sides that a JPEG must keep, in pixels; it is decoded at the least of libjpeg's scales, k/8, that leaves them so
+    long. The same on every machine and in C++; other formats, and None, give the picture in its own size.
     """
     name = format_of(content)
     try:
-        return np.ascontiguousarray(turn(*READERS[name](content, max_pixels)))
+        return np.ascontiguousarray(turn(*READERS[name](content, max_pixels, at_least)))
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
@@ -77,39 +80,47 @@ def decode_rgb(content, max_pixels=MAX_PIXELS):
         raise UnreadableImage(f"truncated or damaged ({reason})") from error
 
 
-# One reader for each format: (content, max_pixels) -> (uint8 RGB pixels as they lie in the file, EXIF orientation).
+def full_size(content, pixels):
+    """(height, width) that the picture `pixels` has in its own size, when `decode_rgb` may have made it smaller."""
+    if format_of(content) != "JPEG":
+        return pixels.shape[:2]
+    header = jpeg.read_header(content)
+    return (header.width, header.height) if orientation(header.exif) >= 5 else (header.height, header.width)
 
 
-def _read_jpeg(content, max_pixels):
+# One reader for each format: (content, max_pixels, at_least) -> (uint8 RGB pixels as they lie in the file, EXIF orientation).
+
+
+def _read_jpeg(content, max_pixels, at_least):
     header = jpeg.read_header(content)
     _check_size(header.width, header.height, max_pixels)
-    return jpeg.decode(content, header), orientation(header.exif)
+    return jpeg.decode(content, header, at_least), orientation(header.exif)
 
 
-def _read_png(content, max_pixels):
+def _read_png(content, max_pixels, _):
     chunks = png.read_chunks(content)
     header = png.read_header(chunks)
     _check_size(header.width, header.height, max_pixels)
     return png.decode(chunks, header), orientation(chunks.get(b"eXIf", b""))
 
 
-def _read_webp(content, max_pixels):
+def _read_webp(content, max_pixels, _):
     _check_size(*webp.read_size(content), max_pixels)  # Pillow makes room for the picture as it opens the file
     return _by_pillow(content, "WEBP", max_pixels), orientation(webp.exif(content))
 
 
-def _read_tiff(content, max_pixels):
+def _read_tiff(content, max_pixels, _):
     header = tiff.read_header(content)
     _check_size(header.width, header.height, max_pixels)
     return tiff.decode(content, header), header.orientation
 
 
-def _read_gif(content, max_pixels):
+def _read_gif(content, max_pixels, _):
     gif.check_blocks(content)
     return _by_pillow(content, "GIF", max_pixels), 1
 
 
-def _read_bmp(content, max_pixels):
+def _read_bmp(content, max_pixels, _):
     header_size, bits, colors = content[14:15], content[28:29], content[46:50]
     if header_size != b"\x0c" and bits in (b"\4", b"\x08") and colors == b"\2\0\0\0":
         # Pillow takes a palette of black and white for 1 bit a pixel; a third colour helps.
@@ -118,7 +129,7 @@ def _read_bmp(content, max_pixels):
 
 
 def _reader(pillow_name):
-    return lambda content, max_pixels: (_by_pillow(content, pillow_name, max_pixels), 1)
+    return lambda content, max_pixels, _: (_by_pillow(content, pillow_name, max_pixels), 1)
 
 
 def _by_pillow(content, name, max_pixels):

@@ -25,6 +25,7 @@ class Preprocessing:
     fit: str  # `stretch` into that square: proportions not kept; or `pad`: kept, with grey beside the picture
     mean: tuple[float, float, float]  # R, G, B; of pixels in 0..1
     std: tuple[float, float, float]
+    shrink_on_load: bool = False  # are JPEGs decoded at a smaller scale where that is still as large as `resize`?
 
     def __post_init__(self):
         if not (self.image_size in SIZES and self.resize in SIZES and self.image_size <= self.resize):
@@ -54,6 +55,7 @@ class Preprocessing:
                 fit=values["fit"],
                 mean=_three_numbers(values["mean"]),
                 std=_three_numbers(values["std"]),
+                shrink_on_load=_is_true(values.get("shrink_on_load", False)),  # networks from before saw pictures in their own size
             )
         except KeyError as error:
             raise UserError(f"{source}: its notes on preprocessing lack {error}. Export or train it again.") from error
@@ -61,6 +63,11 @@ class Preprocessing:
             raise UserError(f"{source}: its notes on preprocessing cannot be read ({error}). Export or train it again.") from error
         except UserError as error:
             raise UserError(f"{source}: its notes on preprocessing make no sense: {error} Export or train it again.") from error
+
+    @property
+    def at_least(self):
+        """That argument of `data.decode.decode_rgb`, for pictures that go to the network."""
+        return self.resize if self.shrink_on_load else None
 
     def square(self, pixels):
         """uint8 RGB (H, W, 3) of any size -> the whole picture as (R, R, 3), R = `resize`."""
@@ -89,6 +96,13 @@ class Preprocessing:
     def network_input(self, squares):
         """uint8 (N, R, R, 3) -> the batch that the network was trained on, float32 array (N, 3, S, S)."""
         return self.normalise(torch.from_numpy(self.cut(squares)).permute(0, 3, 1, 2)).contiguous().numpy()
+
+
+def _is_true(value):
+    """Of a truth value, or of its text in an IR's notes."""
+    if str(value) not in ("True", "False"):
+        raise ValueError(f"shrink_on_load: {value!r} is neither True nor False")
+    return str(value) == "True"
 
 
 def _three_numbers(values):

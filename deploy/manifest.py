@@ -7,6 +7,7 @@ from deploy.notes import number_in
 from deploy.openvino_ir import F32
 from utils.calibration import LIMITS
 
+SHRINK_ON_LOAD = "JPEGs: decode at the smallest of libjpeg's scales k/8, k = 1..8, that leaves both sides (rounded up) >= resize"
 HOW = {
     "stretch": {
         "how": "resize to (resize, resize), then cut image_size from the centre",
@@ -48,6 +49,7 @@ def write_manifest(files, checkpoint, meta, network_input, measured, code_versio
             "input": network_input.describe(),
             "preprocessing": {
                 **network_input.preprocessing.as_dict(),
+                **({"decode": SHRINK_ON_LOAD} if network_input.preprocessing.shrink_on_load else {}),
                 **HOW[network_input.preprocessing.fit],
             },
             "output": "logits",

@@ -8,6 +8,7 @@ import cv2
 
 from common.errors import os_user_error
 from common.files import check_writable
+from data.decode import read_rgb
 from deploy.explain import grad_cam, overlay, shrunk
 from utils.runlog import log
 
@@ -24,9 +25,10 @@ class Explainer:
         self.folder, self.student = folder, student
         check_writable(folder)
 
-    def write(self, path, pixels, class_index):
-        """The map of the picture `pixels`, uint8 RGB (H, W, 3), from the file `path`; a warning where it cannot be written."""
-        heat = grad_cam(self.student.model, self.student.network_tensor(pixels), class_index)
+    def write(self, path, max_pixels, class_index):
+        """The map of the picture in the file `path`, drawn over it in its own size; a warning where it cannot be written."""
+        heat = grad_cam(self.student.model, self.student.network_tensor(self.student.read(path, max_pixels)), class_index)
+        pixels = read_rgb(path, max_pixels)
         preprocessing = self.student.preprocessing
         if preprocessing.fit != "stretch":
             pixels = preprocessing.square(pixels)  # the map covers the grey beside the picture too

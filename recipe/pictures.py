@@ -24,6 +24,7 @@ def preprocessing_of(section):
         fit=section.fit,
         mean=(section.mean,) * 3,
         std=(section.std,) * 3,
+        shrink_on_load=section.shrink_on_load,
     )
 
 
@@ -66,8 +67,10 @@ def cache_folder(run):
 
 def _open(run, preprocessing, root, **which):
     data, folder = run.config.data, cache_folder(run).parent
-    how = {"size": preprocessing.resize, "fit": preprocessing.fit, "max_pixels": data.max_pixels, "verify": data.verify}
-    return distributed.main_first(lambda: open_dataset(root, folder, **which, **how))
+    how = {"size": preprocessing.resize, "fit": preprocessing.fit, "shrink_on_load": preprocessing.shrink_on_load}
+    return distributed.main_first(
+        lambda: open_dataset(root, folder, **which, **how, max_pixels=data.max_pixels, verify=data.verify)
+    )
 
 
 def _tell_shared(dataset, validation, where, rows=None):

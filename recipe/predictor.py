@@ -12,6 +12,8 @@ from scipy.special import softmax
 
 from common.errors import UserError
 from common.files import check_files, read_json
+from data.decode import MAX_PIXELS, read_rgb
+from data.preprocessing import Preprocessing
 from deploy.engines import compile_ir
 from deploy.manifest import read_answering
 from deploy.notes import check_classes, read_input, read_notes, read_reject_below
@@ -129,6 +131,11 @@ class Predictor:
     classes: list[str]
     flip = False  # answer with the mean of the picture and its mirror image
     reject_below = 0.0  # confidence below which the class is unknown
+    preprocessing: Preprocessing
+
+    def read(self, path, max_pixels=MAX_PIXELS):
+        """The pixels of the file at `path`, as `data.decode.read_rgb` raises and gives them to this network."""
+        return read_rgb(path, max_pixels, self.preprocessing.at_least)
 
     def __call__(self, pixels):
         probs = self.probabilities(pixels)
@@ -175,6 +182,7 @@ class TeacherPredictor(Predictor):
     def __init__(self, paths):
         self.models = [CheckpointPredictor(path) for path in paths]
         self.path, self.classes = Path(paths[0]).parent.parent, self.models[0].classes
+        self.preprocessing = self.models[0].preprocessing  # the folds share their settings
         for model in self.models:
             if model.classes != self.classes:
                 raise UserError(f"{model.path}: knows other classes than {self.models[0].path}. Train the folds again: e4.py.")
@@ -198,6 +206,7 @@ class IrPredictor(Predictor):
         check_names(self.classes, xml_path)
         check_classes(network, self.classes, xml_path)
         self.input, self.reject_below = read_input(network, notes, xml_path), read_reject_below(notes, xml_path)
+        self.preprocessing = self.input.preprocessing
         with _explained(xml_path):
             self._request = compile_ir(xml_path).create_infer_request()
 

@@ -22,7 +22,6 @@ import pandas as pd
 
 from common.errors import UserError
 from common.files import staged_folder, write_json
-from data.decode import read_rgb
 from recipe.names_picture import names_picture
 from recipe.pictures import held_out_files
 from recipe.predictor import IrPredictor, check_exported
@@ -123,7 +122,7 @@ def prove(folder, model, pictures):
         printed = _call(program, *(path.resolve() for path in pictures), cwd="/", env={})
     differences = []
     for path, line in zip(pictures, printed.removesuffix("\n").split("\n"), strict=True):
-        answer, probs = json.loads(line), predictor(read_rgb(path))
+        answer, probs = json.loads(line), predictor(predictor.read(path))
         ours = predictor.class_of(probs)
         theirs = np.array([answer[KEYS["probabilities"]][name] for name in predictor.classes])
         differences.append(float(np.abs(theirs - probs).max()))

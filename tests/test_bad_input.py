@@ -243,7 +243,7 @@ def test_damage_inside_is_not_taken_for_a_picture():
 
 def test_second_run_reads_no_picture(root, tmp_path, monkeypatch):
     first = open_dataset(root, tmp_path / "run", 16)
-    monkeypatch.setattr(dataset_module, "decode_rgb", lambda content: pytest.fail("decoded again"))
+    monkeypatch.setattr(dataset_module, "decode_rgb", lambda *arguments, **options: pytest.fail("decoded again"))
     second = open_dataset(root, tmp_path / "run", 16)
     assert second.fingerprint == first.fingerprint
     np.testing.assert_array_equal(second.images, first.images)
@@ -274,7 +274,7 @@ def test_a_new_date_alone_is_not_called_a_change(root, tmp_path, said):
 
 def open_without_decoding(root, folder, monkeypatch, **kwargs):
     with monkeypatch.context() as patched:
-        patched.setattr(dataset_module, "decode_rgb", lambda *arguments: pytest.fail("decoded again"))
+        patched.setattr(dataset_module, "decode_rgb", lambda *arguments, **options: pytest.fail("decoded again"))
         return open_dataset(root, folder, 16, **kwargs)
 
 
@@ -328,7 +328,7 @@ def test_verifying_hashes_all_files_again(root, tmp_path, monkeypatch):
 def test_damaged_pixel_cache_is_made_again(root, tmp_path, said, damage):
     before = open_dataset(root, tmp_path / "run", 16)
     pixels = before.images.copy()
-    cache = tmp_path / "run" / "cache" / "train_16.npy"
+    cache = tmp_path / "run" / "cache" / "train_16_shrunk.npy"
     content = bytearray(cache.read_bytes())
     if damage == "flipped":
         content[-100] ^= 0x10
@@ -350,9 +350,9 @@ def test_damaged_pixel_cache_is_made_again(root, tmp_path, said, damage):
 def test_processes_that_want_the_same_pictures_at_once_decode_them_once(root, tmp_path, monkeypatch):
     decoded = os.open(tmp_path / "decoded", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
-    def decode(*arguments):
+    def decode(*arguments, **options):
         os.write(decoded, b".")
-        return decode_rgb(*arguments)
+        return decode_rgb(*arguments, **options)
 
     monkeypatch.setattr(dataset_module, "decode_rgb", decode)
     assert in_parallel(lambda _: open_dataset(root, tmp_path / "run", 16), range(4)) == [0] * 4

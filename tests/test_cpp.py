@@ -38,7 +38,7 @@ SIZE, RESIZE = 64, 75  # an odd number to cut off, so that rounding is seen
 CLASSES = ["a b", "punk", 'say "x", 日本']
 MEAN, STD = (0.5, 0.45, 0.4), (0.225, 0.25, 0.2)  # one value a channel, so that swapped channels are seen
 TOLERANCE = 1e-3
-STRETCHED, PADDED = (Preprocessing(SIZE, RESIZE, fit, MEAN, STD) for fit in ("stretch", "pad"))
+STRETCHED, PADDED = (Preprocessing(SIZE, RESIZE, fit, MEAN, STD, shrink_on_load=True) for fit in ("stretch", "pad"))
 # What each network takes: floats, raw pixels, whole pictures.
 KINDS = {
     "floats": NetworkInput(STRETCHED),
@@ -99,7 +99,9 @@ def networks(pictures, tmp_path_factory):
 
 def python_probabilities(xml_path, kind, paths):
     network = compile_ir(xml_path)
-    return np.concatenate([softmax(network(KINDS[kind].picture_input(read_rgb(path)))[0], axis=1) for path in paths])
+    taken = KINDS[kind]
+    inputs = (taken.picture_input(read_rgb(path, at_least=taken.preprocessing.at_least)) for path in paths)
+    return np.concatenate([softmax(network(pixels)[0], axis=1) for pixels in inputs])
 
 
 def classify(build, *args, status=0):

@@ -7,7 +7,7 @@ import pytest
 
 from data.decode import UnreadableImage, read_rgb
 from tests.cpp_build import build_cpp, missing_tools
-from tests.odd_pictures import write_odd_pictures
+from tests.odd_pictures import HEIGHT, WIDTH, write_odd_pictures
 
 pytestmark = pytest.mark.skipif(bool(missing_tools()), reason=f"the C++ parts need: apt-get install {missing_tools()}")
 # Colours that lie several pixels apart are put together by libtiff, in versions that round differently.
@@ -23,20 +23,20 @@ def files(tmp_path_factory):
     return [*files, link, folder]
 
 
-def by_python(paths):
+def by_python(paths, at_least=None):
     """{path: pixels or reason}"""
     answers = {}
     for path in paths:
         try:
-            answers[path] = read_rgb(path)
+            answers[path] = read_rgb(path, at_least=at_least)
         except UnreadableImage as error:
             answers[path] = str(error)
     return answers
 
 
-def by_cpp(paths):
+def by_cpp(paths, at_least=0):
     """The same by the C++ decoder; nothing may be said on its standard error."""
-    done = subprocess.run([build_cpp() / "tests" / "print_pixels", *paths], capture_output=True)
+    done = subprocess.run([build_cpp() / "tests" / "print_pixels", str(at_least), *paths], capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     answers, rest = {}, done.stdout
     for path in paths:
@@ -51,11 +51,16 @@ def by_cpp(paths):
     return answers
 
 
-@pytest.fixture(scope="module")
-def answers(files):
-    return {
-        path.name: (ours, theirs) for (path, ours), theirs in zip(by_python(files).items(), by_cpp(files).values(), strict=True)
-    }
+@pytest.fixture(scope="module", params=[None, 20], ids=["own_size", "at_least_20"])
+def answers(files, request):
+    ours, theirs = by_python(files, request.param), by_cpp(files, request.param or 0)
+    return {path.name: (ours[path], theirs[path]) for path in files}
+
+
+@pytest.mark.parametrize("answers", [20], indirect=True)
+def test_jpegs_are_decoded_smaller(answers):
+    ours, theirs = answers["baseline__red_left.jpg"]
+    assert ours.shape == theirs.shape == (HEIGHT // 2, WIDTH // 2, 3)
 
 
 def test_the_same_files_are_pictures(answers):

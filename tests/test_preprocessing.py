@@ -9,7 +9,7 @@ import torch
 from common.errors import UserError
 from data.preprocessing import Preprocessing
 
-PER_CHANNEL = Preprocessing(32, 40, "pad", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+PER_CHANNEL = Preprocessing(32, 40, "pad", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), shrink_on_load=True)
 NOTES = PER_CHANNEL.as_dict()
 
 
@@ -51,6 +51,7 @@ def test_images_are_renormalised_for_another_network():
         ({"mean": [float("nan")] * 3}, "must be three finite numbers"),
         ({"mean": [0.5]}, "must be three finite numbers"),
         ({"mean": 0.5}, "cannot be read"),
+        ({"shrink_on_load": "perhaps"}, "cannot be read .*neither True nor False"),
     ],
 )
 def test_notes_that_make_no_sense_are_told_with_their_file(changes, message):
@@ -59,7 +60,13 @@ def test_notes_that_make_no_sense_are_told_with_their_file(changes, message):
     assert str(refused.value).startswith("some.pth: ")
 
 
-@pytest.mark.parametrize("key", NOTES)
+def test_notes_from_before_mean_pictures_in_their_own_size():
+    before = {key: value for key, value in NOTES.items() if key != "shrink_on_load"}
+    assert Preprocessing.from_dict(before, "some.pth").at_least is None
+    assert PER_CHANNEL.at_least == 40
+
+
+@pytest.mark.parametrize("key", sorted(NOTES.keys() - {"shrink_on_load"}))
 def test_notes_that_lack_something_are_told_with_their_file(key):
     with pytest.raises(UserError, match=f"^some.pth: its notes on preprocessing lack '{key}'"):
         Preprocessing.from_dict({name: value for name, value in NOTES.items() if name != key}, "some.pth")

@@ -15,6 +15,7 @@ MAX_SCANS = 500  # of a progressive picture: more are made to keep a decoder bus
 PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 ODD_SAMPLING = "Could not determine subsampling"
 ODD_SCAN = "Invalid SOS parameters for sequential JPEG"
+USUAL_SAMPLING = ((1, 1), (2, 1), (1, 2), (2, 2), (4, 1), (1, 4))  # of brightness, where that of colour is (1, 1)
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in coded data: neither a stuffed 0xff nor a restart
 
 
@@ -24,9 +25,13 @@ class Header(NamedTuple):
     process: int  # the marker of the frame: 0xc0 baseline, 0xc2 progressive, ...
     height: int
     width: int
-    components: int
+    sampling: tuple[tuple[int, int], ...]  # of each component, horizontally and vertically
     exif: bytes
     scan: int  # where the first start-of-scan marker lies
+
+    @property
+    def components(self):
+        return len(self.sampling)
 
 
 def read_header(content):
@@ -54,30 +59,56 @@ def read_header(content):
         position += 2 + length
 
 
-def decode(content, header):
-    """uint8 (H, W, 3) RGB, not turned. Raises UnreadableImage unless the picture is complete, see `data.decode`."""
+def eighths(header, at_least):
+    """The k, 1..8, for which `decode` answers with k/8 of the size: the least that leaves both sides `at_least` pixels.
+
+    8 where at_least is None, and of files with rare sampling, which not every decoder can read at a smaller size.
+    """
+    usual = header.components == 1 or (header.sampling[0] in USUAL_SAMPLING and header.sampling[1:3] == ((1, 1), (1, 1)))
+    if at_least is None or not usual:
+        return 8
+    shorter = min(header.width, header.height)
+    return next((k for k in range(1, 8) if _scaled(shorter, k) >= at_least), 8)
+
+
+def decode(content, header, at_least=None):
+    """uint8 (H, W, 3) RGB, not turned. Raises UnreadableImage unless the picture is complete, see `data.decode`.
+
+    at_least: the picture may be made smaller on the way, to `eighths` of its sides (rounded up), which is several times as fast.
+    """
     if header.process in PROGRESSIVE:
         _check_scans(content, header)
+    least = _least_sides(header, at_least)
     try:
-        return _decode(content, header, strict=True)
+        return _decode(content, header, least, strict=True)
     except ValueError as error:
         reason = str(error)
     if ODD_SAMPLING in reason and header.components == 3:
         return _decode_leniently(content, header)
     usual = _with_usual_scan(content, header)
     if ODD_SCAN in reason and usual != content:  # some cameras write nonsense there, which has no meaning in these files
-        return decode(usual, header)
+        return decode(usual, header, at_least)
     padding = PADDING.search(reason)
     if padding and _zeros_before_end(content, header) <= int(padding[1]) + 16:
-        return _decode(content, header, strict=False)  # some cameras fill files up before the end marker
+        return _decode(content, header, least, strict=False)  # some cameras fill files up before the end marker
     raise _damaged("zeros instead of its data" if padding else reason)
 
 
-def _decode(content, header, strict):
+def _scaled(side, k):
+    return -(-side * k // 8)
+
+
+def _least_sides(header, at_least):
+    """simplejpeg's arguments for the size that `eighths` wants."""
+    k = eighths(header, at_least)
+    return {} if k == 8 else {"min_height": _scaled(header.height, k), "min_width": _scaled(header.width, k)}
+
+
+def _decode(content, header, least, strict):
     if header.components != 4:
-        return simplejpeg.decode_jpeg(content, "RGB", strict=strict)
+        return simplejpeg.decode_jpeg(content, "RGB", strict=strict, **least)
     # Adobe's way, the only one in use: ink is stored inverted.
-    cmyk = simplejpeg.decode_jpeg(content, "CMYK", strict=strict).astype(np.uint16)
+    cmyk = simplejpeg.decode_jpeg(content, "CMYK", strict=strict, **least).astype(np.uint16)
     return ((cmyk[..., :3] * cmyk[..., 3:] + 127) // 255).astype(np.uint8)
 
 
@@ -92,7 +123,7 @@ def _decode_leniently(content, header):
 
 
 def _frame(marker, segment):
-    """(process, height, width, components) of a start-of-frame segment."""
+    """(process, height, width, sampling) of a start-of-frame segment."""
     if len(segment) < 6:
         raise _damaged("cut within its header")
     bits, height, width = segment[0], int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
@@ -100,7 +131,10 @@ def _frame(marker, segment):
         raise UnreadableImage(f"{OTHER_PROCESSES.get(marker, 'hierarchical')} JPEG: convert it to a usual JPEG or PNG")
     if bits != 8:
         raise UnreadableImage(f"JPEG of {bits} bits a value: convert it to one of 8 bits, or to PNG")
-    return marker, height, width, segment[5]
+    sampling = tuple((value >> 4, value & 15) for value in segment[7 : 6 + 3 * segment[5] : 3])
+    if len(sampling) != segment[5]:
+        raise _damaged("cut within its header")
+    return marker, height, width, sampling
 
 
 def _check_scans(content, header):

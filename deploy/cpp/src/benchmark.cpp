@@ -58,7 +58,7 @@ void measure_latency(Model& model, const Paths& paths, double seconds, Benchmark
     auto one = [&](const std::string& path) {
         auto start = Clock::now();
         read_file(path, content);
-        decode(content, bgr, ANY);
+        decode(content, bgr, ANY, model.input.at_least);
         double decoded = ms_since(start);
         preprocess(bgr, request);
         double preprocessed = ms_since(start);
@@ -98,11 +98,11 @@ double rate_on_threads(int num_threads, double seconds, MakeWork make_work) {
     return 1000 * done / ms_since(start);
 }
 
-double decode_rate(const Paths& paths, int num_threads, double seconds) {
+double decode_rate(const Model& model, const Paths& paths, int num_threads, double seconds) {
     return rate_on_threads(num_threads, seconds, [&] {
-        return [&paths, content = Bytes(), bgr = Image()](size_t i) mutable {
+        return [&model, &paths, content = Bytes(), bgr = Image()](size_t i) mutable {
             read_file(paths[i % paths.size()], content);
-            decode(content, bgr, ANY);
+            decode(content, bgr, ANY, model.input.at_least);
         };
     });
 }
@@ -112,7 +112,7 @@ double preprocess_rate(Model& model, const Paths& paths, int num_threads, double
         Bytes content;
         Image bgr;
         read_file(paths[0], content);
-        decode(content, bgr, ANY);
+        decode(content, bgr, ANY, model.input.at_least);
         return [bgr, preprocess = Preprocess(model.input), request = model.compiled.create_infer_request()](size_t) mutable {
             preprocess(bgr, request);
         };
@@ -191,7 +191,7 @@ Benchmark run_benchmark(const BenchmarkSettings& settings, const Paths& all_path
     Model model = load_model(settings.model, {settings.device, settings.threads, ov::hint::PerformanceMode::THROUGHPUT});
     result.inferences_at_a_time = model.compiled.get_property(ov::optimal_number_of_infer_requests);
     result.infer_only = infer_rate(model, paths, result.inferences_at_a_time, settings.seconds);
-    result.decode_only = decode_rate(paths, settings.decoders, settings.seconds);
+    result.decode_only = decode_rate(model, paths, settings.decoders, settings.seconds);
     result.preprocess_only = preprocess_rate(model, paths, settings.decoders, settings.seconds);
     result.end_to_end = end_to_end_rate(model, paths, settings.decoders, settings.seconds);
     return result;

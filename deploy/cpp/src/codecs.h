@@ -8,7 +8,8 @@
 
 namespace deploy {
 
-int read_jpeg(const Bytes& content, size_t max_pixels, Image& bgr);
+/// At the least of the scales k/8 that leaves both sides `at_least` pixels.
+int read_jpeg(const Bytes& content, size_t max_pixels, size_t at_least, Image& bgr);
 int read_png(const Bytes& content, size_t max_pixels, Image& bgr);
 int read_webp(const Bytes& content, size_t max_pixels, Image& bgr);
 int read_bmp(const Bytes& content, size_t max_pixels, Image& bgr);

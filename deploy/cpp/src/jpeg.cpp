@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>  // jpeglib.h needs it first
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -25,6 +26,7 @@ const int MAX_SCANS = 500;  // of a progressive picture: more are made to keep a
 struct Header {
     int process = 0;  // the marker of the frame: 0xc0 baseline, 0xc2 progressive, ...
     size_t height = 0, width = 0, components = 0;
+    std::vector<unsigned> sampling;  // of each component: 16 times horizontally + vertically
     Span exif;
     size_t scan = 0;  // where the first start-of-scan marker lies
 
@@ -43,6 +45,9 @@ void read_frame(int marker, Span segment, Header& header) {
     header.height = segment.big(1, 2);
     header.width = segment.big(3, 2);
     header.components = segment.data[5];
+    header.sampling.clear();
+    for (size_t i = 0; i < header.components; ++i) header.sampling.push_back(segment.big(7 + 3 * i, 1));
+    if (segment.size < 6 + 3 * header.components) throw damaged("cut within its header");
 }
 
 bool is_frame(int marker) {
@@ -123,6 +128,19 @@ void check_scans(Span file, const Header& header) {
     if (bits.size() < header.components || !complete) throw damaged("a progressive JPEG without its last scans");
 }
 
+size_t scaled(size_t side, unsigned k) { return (side * k + 7) / 8; }
+
+/// The k, 1..8, of the least scale k/8 that leaves both sides `at_least` pixels; 8 for rare sampling, as in Python.
+unsigned eighths(const Header& header, size_t at_least) {
+    const unsigned usual[] = {0x11, 0x21, 0x12, 0x22, 0x41, 0x14};
+    const auto& sampling = header.sampling;
+    bool is_usual = sampling.size() == 1 || (sampling.size() >= 3 && sampling[1] == 0x11 && sampling[2] == 0x11 &&
+                                             std::find(std::begin(usual), std::end(usual), sampling[0]) != std::end(usual));
+    unsigned k = is_usual ? 1 : 8;
+    while (k < 8 && scaled(std::min(header.width, header.height), k) < at_least) ++k;
+    return k;
+}
+
 /// How many zeros lie before the end marker (which coded data cannot hold).
 size_t zeros_before_end(Span file, const Header& header) {
     const unsigned char marker[] = {0xff, 0xd9};
@@ -159,9 +177,11 @@ class Decoder {
         return jpeg_read_header(&state_, TRUE) == JPEG_HEADER_OK;
     }
 
-    /// All rows into `bgr`, those of CMYK by way of `cmyk` (else empty), and what is left up to the end marker.
-    bool read_pixels(Image& bgr, Bytes& cmyk) {
+    /// All rows at the scale `k` / 8 into `bgr`, those of CMYK by way of `cmyk` (else empty), and what is left up to the end marker.
+    bool read_pixels(unsigned k, Image& bgr, Bytes& cmyk) {
         if (setjmp(escape_)) return false;
+        state_.scale_num = k;
+        state_.scale_denom = 8;
         state_.out_color_space = cmyk.empty() ? JCS_EXT_BGR : JCS_CMYK;
         jpeg_start_decompress(&state_);
         while (state_.output_scanline < state_.output_height) {
@@ -199,15 +219,16 @@ class Decoder {
 
 }  // namespace
 
-int read_jpeg(const Bytes& content, size_t max_pixels, Image& bgr) {
+int read_jpeg(const Bytes& content, size_t max_pixels, size_t at_least, Image& bgr) {
     Header header = read_header(content);
     check_size(header.width, header.height, max_pixels);
     if (header.is_progressive()) check_scans(content, header);
     Decoder decoder;
     if (!decoder.read_header(content)) throw damaged(decoder.error());
-    bgr.create(int(header.height), int(header.width));
-    Bytes cmyk(header.components == 4 ? 4 * header.width : 0);
-    if (!decoder.read_pixels(bgr, cmyk)) throw damaged(decoder.error());
+    unsigned k = eighths(header, at_least);
+    bgr.create(int(scaled(header.height, k)), int(scaled(header.width, k)));
+    Bytes cmyk(header.components == 4 ? 4 * size_t(bgr.cols) : 0);
+    if (!decoder.read_pixels(k, bgr, cmyk)) throw damaged(decoder.error());
     size_t padding = decoder.padding();
     if (padding > 0 && zeros_before_end(content, header) > padding + 16) throw damaged("zeros instead of its data");
     return exif_orientation(header.exif);

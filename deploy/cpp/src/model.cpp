@@ -84,11 +84,18 @@ bool pads(const ov::Model& model) {
     return fit == "pad";
 }
 
+/// Networks from before this note were trained on pictures in their own size.
+size_t at_least(const ov::Model& model) {
+    const std::string key = "input_shrink_on_load";
+    return model.has_rt_info("model_info", key) && is_true(model, key) ? side(model, "input_resize") : OWN_SIZE;
+}
+
 InputSpec input_spec(const ov::Model& model) {
     InputSpec spec;
     spec.kind = kind_of(model);
     spec.bgr = !is_true(model, "reverse_input_channels");
     spec.pad = pads(model);
+    spec.at_least = at_least(model);
     if (spec.kind == Kind::picture) {
         if (spec.pad) refuse("input_fit", "pad", "stretch, as a network that takes whole pictures can only stretch them");
         return spec;

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "picture.h"
+
 namespace deploy {
 
 /// How pixels go into the network. Read from the IR itself, so that no answer depends on options given right.
@@ -18,6 +20,7 @@ struct InputSpec {
     Kind kind;
     bool bgr;                         // channel order that the network expects; otherwise RGB
     int resize = 0, image_size = 0;   // the whole picture becomes resize x resize, its middle image_size x image_size
+    size_t at_least = OWN_SIZE;       // the sides that a JPEG must keep when it is decoded, see picture.h
     bool pad = false;                 // it keeps its proportions, with grey beside it; otherwise it is stretched
     std::array<double, 3> mean{}, scale{};  // of `floats`: (pixel - mean) / scale, pixels 0..255, in the network's channel order
 };

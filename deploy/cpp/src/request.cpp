@@ -23,15 +23,26 @@ Answer answer_of(const float* logits, size_t count) {
 
 void Request::load_file(const std::string& path) {
     read_file(path, content_);
-    load_bytes(content_);
+    load_content();
 }
 
-void Request::load_bytes(const Bytes& content) {
-    decode(content, bgr_, max_pixels_);
+void Request::load_bytes(Bytes content) {
+    content_ = std::move(content);
+    load_content();
+}
+
+void Request::load_content() {
+    decode(content_, bgr_, max_pixels_, at_least_);
     preprocess_(bgr_, request_);
 }
 
+const Image& Request::picture() {
+    if (!content_.empty() && at_least_ != OWN_SIZE) decode(content_, bgr_, max_pixels_);
+    return bgr_;
+}
+
 void Request::load_pixels(const Frame& frame) {
+    content_.clear();
     to_bgr(frame, bgr_);
     preprocess_(bgr_, request_);
 }

@@ -31,13 +31,13 @@ class Request {
   public:
     /// max_pixels: of pictures that are decoded.
     explicit Request(Model& model, size_t max_pixels = MAX_PIXELS)
-        : request_(model.compiled.create_infer_request()), preprocess_(model.input), max_pixels_(max_pixels) {}
+        : request_(model.compiled.create_infer_request()), preprocess_(model.input), max_pixels_(max_pixels), at_least_(model.input.at_least) {}
     Request(const Request&) = delete;
     Request& operator=(const Request&) = delete;
 
     /// A picture becomes the network's input. Throw PictureError.
     void load_file(const std::string& path);
-    void load_bytes(const Bytes& content);
+    void load_bytes(Bytes content);
     void load_pixels(const Frame& frame);
 
     /// The answer for the picture loaded last. Throws std::runtime_error if it is no number.
@@ -48,14 +48,16 @@ class Request {
     void start() { request_.start_async(); }
     Answer answer();
 
-    /// The picture loaded last, 8-bit BGR.
-    const Image& picture() const { return bgr_; }
+    /// The picture loaded last, 8-bit BGR, in its own size.
+    const Image& picture();
 
   private:
+    void load_content();
+
     ov::InferRequest request_;
     Preprocess preprocess_;
-    size_t max_pixels_;
-    Bytes content_;
+    size_t max_pixels_, at_least_;
+    Bytes content_;  // of the picture loaded last; empty where it came as pixels
     Image bgr_;
 };
 

@@ -70,10 +70,10 @@ class Mutation {
     std::mt19937 engine_;
 };
 
-bool is_picture(const Bytes& content) {
+bool is_picture(const Bytes& content, size_t at_least = deploy::OWN_SIZE) {
     try {
         deploy::Image bgr;
-        deploy::decode(content, bgr, MAX_PIXELS);
+        deploy::decode(content, bgr, MAX_PIXELS, at_least);
         CHECK(bgr.rows > 0 && bgr.cols > 0);
         return true;
     } catch (const deploy::PictureError& error) {
@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
         Bytes file = files[mutation.below(files.size())];
         mutation.mutate(file);
         try {
-            pictures += is_picture(file);
+            pictures += is_picture(file, round % 2 ? deploy::OWN_SIZE : 1 + mutation.below(64));
         } catch (const std::exception& error) {
             std::cerr << "round " << round << " of seed " << seed << ": " << error.what() << '\n';
             return 1;

@@ -1,15 +1,18 @@
-// What the decoder sees of each file, for tests/test_formats.py: a line "W H" and the pixels as RGB, or a line with the reason.
+// What the decoder sees of each file, for the tests in Python: a line "W H" and the pixels as RGB, or a line with the reason.
+//   print_pixels AT_LEAST FILE...     AT_LEAST: as in picture.h, 0 for their own size
 #include <cstdio>
+#include <cstdlib>
 
 #include "picture.h"
 
 int main(int argc, char** argv) {
-    for (int i = 1; i < argc; ++i) {
+    size_t at_least = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 0;
+    for (int i = 2; i < argc; ++i) {
         deploy::Bytes content;
         deploy::Image bgr;
         try {
             deploy::read_file(argv[i], content);
-            deploy::decode(content, bgr);
+            deploy::decode(content, bgr, deploy::MAX_PIXELS, at_least ? at_least : deploy::OWN_SIZE);
         } catch (const deploy::PictureError& error) {
             std::printf("error: %s\n", error.what());
             continue;

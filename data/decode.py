@@ -33,7 +33,8 @@ from data.pictures.formats import ONLY_PYTHON, UnreadableImage, format_of, only_
 
 __all__ = ["MAX_PIXELS", "UnreadableImage", "decode_rgb", "full_size", "only_read_here", "read_file", "read_rgb"]
 
-MAX_PIXELS = 200_000_000  # 600 MB of memory; the same in C++
+MAX_PIXELS = 200_000_000  # 600 MB; the same in C++, as is
+MAX_MEMORY = 1_200_000_000  # bytes of a picture while a decoder is at work
 Image.MAX_IMAGE_PIXELS = None  # ours is judged before anything is decoded
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file stands in the exception
 warnings.filterwarnings("ignore", module=r"PIL\.")  # about notes in files, such as damaged EXIF, that we do not read
@@ -93,25 +94,27 @@ def full_size(content, pixels):
 
 def _read_jpeg(content, max_pixels, at_least):
     header = jpeg.read_header(content)
-    _check_size(header.width, header.height, max_pixels)
+    coefficients = 2 * header.components if header.process in jpeg.PROGRESSIVE else 0  # bytes a pixel that libjpeg keeps
+    _check_size(header.width, header.height, max_pixels, 3 + coefficients)
     return jpeg.decode(content, header, at_least), orientation(header.exif)
 
 
 def _read_png(content, max_pixels, _):
     chunks = png.read_chunks(content)
     header = png.read_header(chunks)
-    _check_size(header.width, header.height, max_pixels)
+    _check_size(header.width, header.height, max_pixels, header.bytes_per_pixel)
     return png.decode(chunks, header), orientation(chunks.get(b"eXIf", b""))
 
 
 def _read_webp(content, max_pixels, _):
-    _check_size(*webp.read_size(content), max_pixels)  # Pillow makes room for the picture as it opens the file
+    # Before Pillow opens the file, which makes room for the picture; libwebp may hold it twice, four bytes a pixel.
+    _check_size(*webp.read_size(content), max_pixels, 11)
     return _by_pillow(content, "WEBP", max_pixels), orientation(webp.exif(content))
 
 
 def _read_tiff(content, max_pixels, _):
     header = tiff.read_header(content)
-    _check_size(header.width, header.height, max_pixels)
+    _check_size(header.width, header.height, max_pixels, header.bytes_per_pixel)
     return tiff.decode(content, header), header.orientation
 
 
@@ -140,12 +143,18 @@ def _by_pillow(content, name, max_pixels):
         return pixels.of_pillow(image)
 
 
-def _check_size(width, height, max_pixels):
+def _check_size(width, height, max_pixels, bytes_per_pixel=3):
+    """bytes_per_pixel: of memory in C++, those of the picture with what its decoder keeps until it has seen the last one."""
     if width * height == 0:
         raise UnreadableImage("truncated or damaged (no pixels)")
     if width * height > max_pixels:
         raise UnreadableImage(
             f"{width} x {height} pixels, more than the {max_pixels / 1e6:g} million that are allowed (max_pixels)"
+        )
+    if width * height * bytes_per_pixel > MAX_MEMORY:
+        raise UnreadableImage(
+            f"{width} x {height} pixels, which in this kind of file take {bytes_per_pixel} bytes each while they are decoded, "
+            "together more than 1.2 GB: convert it to a plain JPEG or PNG"
         )
 
 

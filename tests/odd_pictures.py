@@ -771,28 +771,37 @@ def others():
 
 
 def bombs():
-    """Small files that claim to be more than 200 million pixels."""
-    plain = encoded("JPEG")
-    frame = plain.find(b"\xff\xc0")
-    side = 40000
-    black = zlib.compress(bytes(2**20))
+    """Small files that claim to be more than 200 million pixels, or fewer in a kind of file that costs more than 1.2 GB."""
+    side, costly = 40000, 14000
     gif = encoded("GIF")
+    black = chunk(b"IDAT", zlib.compress(bytes(2**20))) + chunk(b"IEND", b"")
     head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    lossless = encoded("WEBP", lossless=True)
-    canvas = bytes(4) + 2 * (2**14).to_bytes(3, "little")
+    costly_head = struct.pack(">IIBBBBB", costly, costly, 16, 6, 0, 0, 1)
+    size, costly_size = ({256: (4, [length]), 257: (4, [length])} for length in (side, costly))
     return {
-        "bomb__error.jpg": plain[: frame + 5] + struct.pack(">HH", side, side) + plain[frame + 9 :],
-        "bomb__error.png": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", black) + chunk(b"IEND", b""),
+        "bomb__error.jpg": _jpeg_that_claims(side, encoded("JPEG"), b"\xff\xc0"),
+        "bomb__error.png": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + black,
         "bomb__error.bmp": bmp(side, side, 1, bytes(1000), bytes(8)),
         "bomb__error.gif": gif[:6] + struct.pack("<HH", side, side) + gif[10:],
         "bomb__error.ppm": b"P6\n%d %d\n255\n" % (side, side) + bytes(1000),
-        "bomb__error.tif": tiff(np.zeros((1, 1, 1), np.uint8), photometric=1, tags={256: (4, [side]), 257: (4, [side])}),
-        "bomb__error.webp": b"RIFF"
-        + struct.pack("<I", 4 + 18 + len(lossless) - 12)
-        + b"WEBP"
-        + webp_chunk(b"VP8X", canvas)
-        + lossless[12:],
+        "bomb__error.tif": tiff(np.zeros((1, 1, 1), np.uint8), photometric=1, tags=size),
+        "bomb__error.webp": _webp_that_claims(2**14 + 1),
+        "costly__error.jpg": _jpeg_that_claims(costly, encoded("JPEG", progressive=True), b"\xff\xc2"),
+        "costly__error.png": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", costly_head) + black,
+        "costly__error.tif": tiff(np.zeros((1, 1, 4), np.uint16), bits=16, tags=costly_size),
+        "costly__error.webp": _webp_that_claims(costly),
     }
+
+
+def _jpeg_that_claims(side, jpeg, frame_marker):
+    frame = jpeg.find(frame_marker)
+    return jpeg[: frame + 5] + struct.pack(">HH", side, side) + jpeg[frame + 9 :]
+
+
+def _webp_that_claims(side):
+    canvas = bytes(4) + 2 * (side - 1).to_bytes(3, "little")
+    body = b"WEBP" + webp_chunk(b"VP8X", canvas) + encoded("WEBP", lossless=True)[12:]
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from deploy.inputs import NetworkInput
 from deploy.notes import model_info
 from deploy.onnx_file import export_onnx
 from deploy.openvino_ir import write_ir
+from recipe.names_picture import names_picture
 from tests.cpp_build import missing_tools
 
 SIZE, RESIZE = 64, 75  # an odd number to cut off, so that rounding is seen
@@ -284,6 +285,7 @@ def submission(build, networks, tmp_path_factory):
     """A folder as it is handed in: lib/, model/, config/."""
     root = tmp_path_factory.mktemp("submission")
     shutil.copytree(networks["floats"].parent, root / "model")
+    names_picture(CLASSES).save(root / "model" / "names.png")
     (root / "lib").mkdir()
     shutil.copy(build / "lib" / "libji.so", root / "lib")
     (root / "config").mkdir()
@@ -291,15 +293,19 @@ def submission(build, networks, tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="session")
-def library(submission):
-    """libji.so, loaded."""
-    library = ctypes.CDLL(str(submission / "lib" / "libji.so"))
+def load_library(root):
+    """libji.so of a submission."""
+    library = ctypes.CDLL(str(root / "lib" / "libji.so"))
     library.ji_create_predictor.restype = ctypes.c_void_p
     for name in ("ji_destroy_predictor", "ji_calc_frame", "ji_calc_buffer", "ji_calc_file", "ji_calc_video_file"):
         getattr(library, name).argtypes = (ctypes.c_void_p,)  # the first; the others convert by themselves
     assert library.ji_init(0, None) == 0
     return library
+
+
+@pytest.fixture(scope="session")
+def library(submission):
+    return load_library(submission)
 
 
 @pytest.fixture
@@ -345,11 +351,43 @@ def test_library_draws_on_a_copy_of_the_picture(ji, predictor, pictures, tmp_pat
     assert ji.ji_calc_frame(predictor, ctypes.byref(given), None, ctypes.byref(out), None) == 0
     drawn = out.pixels()
     assert drawn.shape == bgr.shape
-    assert (drawn != bgr).any()
+    assert drawn[:30].min() < 20  # the rim of letters
+    assert drawn[:30].max() > 235
+    assert (drawn[30:] == 128).all()
     assert (bgr == 128).all()
     assert ji.ji_calc_file(predictor, str(pictures[0]).encode(), None, str(written).encode(), None) == 0
     assert read_rgb(written).shape == read_rgb(pictures[0]).shape
     assert list(tmp_path.iterdir()) == [written]
+
+
+def test_name_and_percentage_that_are_drawn_are_those_of_the_answer(submission, pictures, tmp_path):
+    """Seen by a names.png whose cells are plain squares, each as bright as its number says."""
+    cells = np.zeros((len(CLASSES) + 1 + 101, 48, 48, 3), np.uint8)
+    cells[..., 0], cells[..., 1] = 2 * np.arange(len(cells))[:, None, None], 255  # all letter, all rim
+    for reject, unknown in (("0", False), ("1", True)):
+        root = shutil.copytree(submission, tmp_path / reject)
+        Image.fromarray(cells.reshape(-1, 48, 3)).save(root / "model" / "names.png")
+        (root / "config" / "config.json").write_text(f'{{"reject": {reject}}}')
+        ji = load_library(root)
+        predictor = ji.ji_create_predictor(0)
+        for path in pictures:
+            event, out, bgr = Event(), Frame(), cv2.resize(read_rgb(path)[..., ::-1], (480, 480))
+            assert ji.ji_calc_frame(predictor, ctypes.byref(Frame.of(bgr)), None, ctypes.byref(out), ctypes.byref(event)) == 0
+            answer, drawn = json.loads(event.json), out.pixels()
+            name, percentage = drawn[29, 29, 0] // 2, drawn[29, 69, 0] // 2
+            assert name == (len(CLASSES) if unknown else CLASSES.index(answer["class"]))
+            assert percentage == len(CLASSES) + 1 + round(100 * answer["confidence"])
+        ji.ji_destroy_predictor(predictor)
+
+
+def test_names_of_other_classes_are_refused(submission, pictures, tmp_path):
+    root = shutil.copytree(submission, tmp_path / "root")
+    names_picture([*CLASSES, "another"]).save(root / "model" / "names.png")
+    ji, event, out = load_library(root), Event(), str(tmp_path / "out.png").encode()
+    predictor = ji.ji_create_predictor(0)
+    ji.ji_calc_file(predictor, str(pictures[0]).encode(), None, out, ctypes.byref(event))
+    assert "names.png: not of this network's 3 classes. Make the submission again." in json.loads(event.json)["error"]
+    ji.ji_destroy_predictor(predictor)
 
 
 def test_library_returns_its_codes(ji, predictor, pictures):

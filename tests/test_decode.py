@@ -79,6 +79,14 @@ def test_pixels_are_counted_before_anything_is_decoded(name):
     assert time.perf_counter() - start < 0.5
 
 
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+def test_memory_is_counted_before_anything_is_decoded(kind):
+    with pytest.raises(
+        UnreadableImage, match=r"14000 x 14000 pixels, which .* take (9|11) bytes each .*, together more than 1\.2 GB"
+    ):
+        decode_rgb(PICTURES[f"costly__error.{kind}"])
+
+
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "bmp", "gif", "ppm", "tif", "avif", "jp2"])
 def test_the_limit_of_pixels_is_the_callers(kind):
     content = next(content for name, content in PICTURES.items() if name.endswith(kind) and right_answer(name) != "error")

@@ -25,6 +25,12 @@ class Header(NamedTuple):
     interlaced: bool
 
     @property
+    def bytes_per_pixel(self):
+        """Of memory, while it is decoded: rows of an interlaced picture come several times."""
+        channels = {GREY: 1, COLOR: 3, GREY_ALPHA: 2}.get(self.color_type, 4)
+        return 3 + channels * (2 if self.bits == 16 else 1) if self.interlaced else 3
+
+    @property
     def bytes(self):
         """How many bytes its data has when decompressed: each row of each pass begins with its filter."""
         bits = self.bits * {GREY: 1, COLOR: 3, PALETTE: 1, GREY_ALPHA: 2, COLOR_ALPHA: 4}.get(self.color_type, 1)

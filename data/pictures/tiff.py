@@ -67,6 +67,12 @@ class Header(NamedTuple):
         return value if 1 <= value <= 8 else 1
 
     @property
+    def bytes_per_pixel(self):
+        """Of memory, while it is decoded: all samples may lie in one strip."""
+        put_together = self.photometric == YCBCR_COLORS and self.compression != 7  # by libtiff, into four bytes
+        return 3 + self.samples * -(-self.bits // 8) + 4 * put_together
+
+    @property
     def has_alpha(self):
         return self.samples in (2, 4) and self.photometric != INKS and self.extra in (PREMULTIPLIED, ALPHA)
 

@@ -221,7 +221,7 @@ class Decoder {
 
 int read_jpeg(const Bytes& content, size_t max_pixels, size_t at_least, Image& bgr) {
     Header header = read_header(content);
-    check_size(header.width, header.height, max_pixels);
+    check_size(header.width, header.height, max_pixels, header.is_progressive() ? 3 + 2 * header.components : 3);  // with its coefficients
     if (header.is_progressive()) check_scans(content, header);
     Decoder decoder;
     if (!decoder.read_header(content)) throw damaged(decoder.error());

@@ -24,7 +24,13 @@ struct Chunks {
     Bytes key;  // of tRNS where it names one colour that is transparent
     size_t width = 0, height = 0;
     int bits = 0, color_type = 0;
+    bool interlaced = false;
 
+    /// Of memory, while it is decoded: rows of an interlaced picture come several times.
+    size_t bytes_per_pixel() const {
+        const size_t channels = color_type == PNG_COLOR_TYPE_GRAY ? 1 : color_type == PNG_COLOR_TYPE_GRAY_ALPHA ? 2 : color_type == PNG_COLOR_TYPE_RGB ? 3 : 4;
+        return interlaced ? 3 + channels * (bits == 16 ? 2 : 1) : 3;
+    }
     bool has_key() const { return color_type == PNG_COLOR_TYPE_GRAY || color_type == PNG_COLOR_TYPE_RGB; }
 };
 
@@ -44,6 +50,7 @@ void read_header(Span data, Chunks& chunks) {
     chunks.height = data.big(4, 4);
     chunks.bits = data.data[8];
     chunks.color_type = data.data[9];
+    chunks.interlaced = data.data[12] == PNG_INTERLACE_ADAM7;
 }
 
 /// A chunk is its length, name, data and checksum.
@@ -199,7 +206,7 @@ void convert(Converter<Value> pixel, int channels, Row row, Image& bgr) {
 
 int read_png(const Bytes& content, size_t max_pixels, Image& bgr) {
     Chunks chunks = read_chunks(content);
-    check_size(chunks.width, chunks.height, max_pixels);
+    check_size(chunks.width, chunks.height, max_pixels, chunks.bytes_per_pixel());
     Decoder decoder(chunks.file);
     if (!decoder.read_header()) throw damaged(decoder.error());
     const size_t row_bytes = decoder.row_bytes();

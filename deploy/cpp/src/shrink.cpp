@@ -8,6 +8,19 @@
 namespace deploy {
 namespace {
 
+using Vector = float __attribute__((vector_size(16)));
+
+/// A pixel, and one byte of the next (see Image::create): four bytes between zeros are four numbers.
+Vector colors_of(const Byte* pixel) {
+    using Bytes = Byte __attribute__((vector_size(16)));
+    using Shorts = short __attribute__((vector_size(16)));
+    using Ints = int __attribute__((vector_size(16)));
+    Ints four{};
+    std::memcpy(&four, pixel, 4);
+    auto shorts = Shorts(__builtin_shuffle(Bytes(four), Bytes{}, Bytes{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}));
+    return __builtin_convertvector(Ints(__builtin_shuffle(shorts, Shorts{}, Shorts{0, 8, 1, 9, 2, 10, 3, 11})), Vector);
+}
+
 /// To the nearest whole number, halves to the even one: beyond 2^23, floats have no fraction to keep.
 Byte to_byte(float value) {
     const float no_fraction = 3 << 22;
@@ -45,13 +58,13 @@ void Shrink::cover(int from_size, int to_size, std::vector<Share>& shares) {
 }
 
 void Shrink::average_areas(const Image& in, Image& out) {
-    across_.resize(out.cols);
+    across_.resize(out.cols * TOGETHER);
     sums_.assign(out.cols, Colors{});
-    int added = -1;  // the source row that lies in `across_`
+    int first = -TOGETHER;  // of the source rows that lie in `across_`
     for (auto share = row_shares_.begin(); share != row_shares_.end(); ++share) {
-        if (share->from != added) add_columns(in.ptr(share->from));
-        added = share->from;
-        for (int x = 0; x < out.cols; ++x) sums_[x].values += across_[x].values * share->weight;
+        if (share->from >= first + TOGETHER) add_columns(in, first = share->from);
+        const Colors* across = across_.data() + (share->from - first);
+        for (int x = 0; x < out.cols; ++x) sums_[x].values += across[x * TOGETHER].values * share->weight;
         auto next = share + 1;
         if (next != row_shares_.end() && next->to == share->to) continue;
         Byte* pixel = out.ptr(share->to);
@@ -61,17 +74,16 @@ void Shrink::average_areas(const Image& in, Image& out) {
     }
 }
 
-void Shrink::add_columns(const Byte* row) {
-    using FourBytes = Byte __attribute__((vector_size(4)));
+void Shrink::add_columns(const Image& in, int first) {
+    const Byte* rows[TOGETHER];
+    for (int i = 0; i < TOGETHER; ++i) rows[i] = in.ptr(std::min(first + i, in.rows - 1));
     auto share = column_shares_.begin();
-    for (size_t to = 0; to < across_.size(); ++to) {
-        Vector sum{};
-        for (; share != column_shares_.end() && share->to == int(to); ++share) {
-            FourBytes pixel;  // and one byte of the next, see Image::create
-            std::memcpy(&pixel, row + 3 * share->from, 4);
-            sum += __builtin_convertvector(pixel, Vector) * share->weight;
-        }
-        across_[to].values = sum;
+    for (auto across = across_.begin(); across != across_.end(); across += TOGETHER) {
+        Vector sums[TOGETHER]{};
+        for (const int to = share->to; share != column_shares_.end() && share->to == to; ++share)
+            for (int i = 0; i < TOGETHER; ++i)
+                sums[i] += colors_of(rows[i] + 3 * share->from) * share->weight;
+        for (int i = 0; i < TOGETHER; ++i) across[i].values = sums[i];
     }
 }
 

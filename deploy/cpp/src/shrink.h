@@ -26,12 +26,13 @@ class Shrink {
     };
 
     static void cover(int from_size, int to_size, std::vector<Share>& shares);
-    void add_columns(const Byte* row);
+    void add_columns(const Image& in, int first);
     void average_areas(const Image& in, Image& out);
     void average_blocks(const Image& in, int block_rows, int block_cols, Image& out);
 
     std::vector<Share> row_shares_, column_shares_;
-    std::vector<Colors> across_, sums_;  // of one source row, of one output row
+    static const int TOGETHER = 4;  // source rows, whose sums do not wait for each other in the processor
+    std::vector<Colors> across_, sums_;  // of TOGETHER source rows, pixel by pixel; of one output row
     std::vector<unsigned> columns_;
 };
 

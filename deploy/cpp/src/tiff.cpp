@@ -11,6 +11,13 @@
 #include "errors.h"
 #include "pixels.h"
 
+// Compressions of libtiff's that are not read here. Named in its stead, they stay out, and with them JBIG-KIT, which is under the GPL.
+extern "C" {
+int TIFFInitJBIG(TIFF*, int) { return 0; }
+int TIFFInitLERC(TIFF*, int) { return 0; }
+int TIFFInitWebP(TIFF*, int) { return 0; }
+}
+
 namespace deploy {
 namespace {
 
@@ -63,6 +70,12 @@ struct Header {
     uint32_t width = 0, height = 0;
     uint16_t photometric = 0, samples = 1, bits = 1, compression = 1, orientation = 1, extra = 0;
     bool planar = false;
+
+    /// Of memory, while it is decoded: all samples may lie in one strip.
+    size_t bytes_per_pixel() const { return 3 + samples * size_t((bits + 7) / 8) + (is_put_together() ? 4 : 0); }
+
+    /// YCbCr that is no JPEG, whose colours lie several pixels apart: libtiff puts them together.
+    bool is_put_together() const { return photometric == PHOTOMETRIC_YCBCR && compression != COMPRESSION_JPEG; }
 
     bool has_alpha() const {
         return (samples == 2 || samples == 4) && photometric != PHOTOMETRIC_SEPARATED &&
@@ -201,9 +214,10 @@ void read_samples(TIFF* tiff, const Memory& memory, const Header& h, size_t max_
         TIFFGetFieldDefaulted(tiff, TIFFTAG_ROWSPERSTRIP, &down);
         down = std::min(down, h.height);
     }
-    check_size(across, down, max_pixels);
+    check_size(across, down, max_pixels, h.bytes_per_pixel());
     const size_t together = h.planar ? 1 : h.samples, row_bytes = (size_t(across) * together * h.bits + 7) / 8;
-    std::vector<Block> planes(h.planar ? h.samples : 1, Block(row_bytes, down));
+    std::vector<Block> planes;
+    for (int i = 0; i < (h.planar ? h.samples : 1); ++i) planes.emplace_back(row_bytes, down);
     std::vector<uint16_t> samples(h.samples);
     const Colors colors(tiff, h);
     for (uint32_t top = 0; top < h.height; top += down)
@@ -227,7 +241,6 @@ void read_samples(TIFF* tiff, const Memory& memory, const Header& h, size_t max_
         }
 }
 
-/// YCbCr that is no JPEG, whose colours lie several pixels apart: libtiff puts them together.
 void read_ycbcr(TIFF* tiff, const Memory& memory, const Header& h, Image& bgr) {
     std::vector<uint32_t> pixels(size_t(h.width) * h.height);
     if (!TIFFReadRGBAImageOriented(tiff, h.width, h.height, pixels.data(), h.orientation, 1)) throw damaged(memory.error);
@@ -246,9 +259,9 @@ int read_tiff(const Bytes& content, size_t max_pixels, Image& bgr) {
     Tiff tiff = open(memory);
     if (!tiff) throw damaged(memory.error);
     Header h = read_header(tiff.get());
-    check_size(h.width, h.height, max_pixels);
+    check_size(h.width, h.height, max_pixels, h.bytes_per_pixel());
     bgr.create(int(h.height), int(h.width));
-    if (h.photometric == PHOTOMETRIC_YCBCR && h.compression != COMPRESSION_JPEG) {
+    if (h.is_put_together()) {
         read_ycbcr(tiff.get(), memory, h, bgr);
     } else {
         if (h.photometric == PHOTOMETRIC_YCBCR) {

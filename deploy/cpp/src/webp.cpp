@@ -40,7 +40,7 @@ Span exif(Span file) {
 
 int read_webp(const Bytes& content, size_t max_pixels, Image& bgr) {
     Size size = read_size(content);
-    check_size(size.width, size.height, max_pixels);
+    check_size(size.width, size.height, max_pixels, 11);  // libwebp may hold them twice, with four bytes each
     WebPAnimDecoderOptions options;
     WebPAnimDecoderOptionsInit(&options);
     options.color_mode = MODE_BGRA;

@@ -117,6 +117,11 @@ void pixels_are_counted_before_they_are_decoded(const fs::path& folder) {
         read_file(folder / ("bomb__error." + std::string(suffix)), content);
         CHECK(error_of(content).find("more than the 200 million") != std::string::npos);
     }
+    for (const char* suffix : {"jpg", "png", "tif", "webp"}) {
+        Bytes content;
+        read_file(folder / ("costly__error." + std::string(suffix)), content);
+        CHECK(error_of(content).find("together more than 1.2 GB") != std::string::npos);
+    }
     Image bgr;
     auto small = encode(".png", sample());
     decode(small, bgr, 54);

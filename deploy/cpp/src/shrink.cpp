@@ -7,8 +7,8 @@
 namespace deploy {
 namespace {
 
-// Compiled twice; the processor in use decides which one runs.
-#if defined(__x86_64__)
+// Compiled twice; the processor in use decides which one runs, before ThreadSanitizer is ready for it.
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 __attribute__((target_clones("avx2", "default")))
 #endif
 void add_row(const unsigned char* __restrict pixels, float weight, float* __restrict row, int count) {

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-CPP_PACKAGES := g++ cmake libopencv-dev nlohmann-json3-dev libjpeg-dev libpng-dev libtiff-dev libwebp-dev libgif-dev zlib1g-dev
+CPP_PACKAGES := g++ cmake nlohmann-json3-dev libjpeg-dev libpng-dev libtiff-dev libwebp-dev libgif-dev zlib1g-dev
 PAGE_STAMP := deploy/page/node_modules/installed
 OPENVINO_DIR = $$($(BIN)/python -c 'import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec("openvino").origin).parent / "cmake")')
 

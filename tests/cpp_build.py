@@ -12,7 +12,7 @@ from filelock import FileLock
 REPO = Path(__file__).parent.parent
 BUILD = REPO / "build" / "cpp"
 HEADERS = {
-    "libopencv-dev": "opencv4/opencv2/imgproc.hpp", "nlohmann-json3-dev": "nlohmann/json.hpp", "libjpeg-dev": "jpeglib.h",
+    "nlohmann-json3-dev": "nlohmann/json.hpp", "libjpeg-dev": "jpeglib.h",
     "libpng-dev": "png.h", "libtiff-dev": "*/tiffio.h", "libwebp-dev": "webp/demux.h", "libgif-dev": "gif_lib.h",
     "zlib1g-dev": "zlib.h",
 }  # fmt: skip

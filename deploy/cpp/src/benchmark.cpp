@@ -36,7 +36,7 @@ double percentile(std::vector<double> values, double share) {
 Paths readable(const Paths& paths, size_t max_pixels) {
     Paths good;
     Bytes content;
-    cv::Mat bgr;
+    Image bgr;
     for (const auto& path : paths) {
         try {
             read_file(path, content);
@@ -53,7 +53,7 @@ void measure_latency(Model& model, const Paths& paths, double seconds, Benchmark
     auto request = model.compiled.create_infer_request();
     Preprocess preprocess(model.input);
     Bytes content;
-    cv::Mat bgr;
+    Image bgr;
     std::vector<double> decode_ms, preprocess_ms, infer_ms, all_ms;
     auto one = [&](const std::string& path) {
         auto start = Clock::now();
@@ -100,7 +100,7 @@ double rate_on_threads(int num_threads, double seconds, MakeWork make_work) {
 
 double decode_rate(const Paths& paths, int num_threads, double seconds) {
     return rate_on_threads(num_threads, seconds, [&] {
-        return [&paths, content = Bytes(), bgr = cv::Mat()](size_t i) mutable {
+        return [&paths, content = Bytes(), bgr = Image()](size_t i) mutable {
             read_file(paths[i % paths.size()], content);
             decode(content, bgr, ANY);
         };
@@ -110,7 +110,7 @@ double decode_rate(const Paths& paths, int num_threads, double seconds) {
 double preprocess_rate(Model& model, const Paths& paths, int num_threads, double seconds) {
     return rate_on_threads(num_threads, seconds, [&] {
         Bytes content;
-        cv::Mat bgr;
+        Image bgr;
         read_file(paths[0], content);
         decode(content, bgr, ANY);
         return [bgr, preprocess = Preprocess(model.input), request = model.compiled.create_infer_request()](size_t) mutable {

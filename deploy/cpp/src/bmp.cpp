@@ -62,12 +62,12 @@ Header read_header(Span file) {
     return header;
 }
 
-std::vector<cv::Vec3b> read_palette(Span file, const Header& header) {
+std::vector<Pixel> read_palette(Span file, const Header& header) {
     if (header.colors > 65536) throw damaged("a palette that is too large");
-    std::vector<cv::Vec3b> palette;
+    std::vector<Pixel> palette;
     Span entries = file.from(header.palette);
     for (size_t i = 0; i < std::min<size_t>(header.colors, 256) && entries.size >= header.entry; ++i, entries = entries.from(header.entry))
-        palette.emplace_back(entries.data[0], entries.data[1], entries.data[2]);
+        palette.push_back({entries.data[0], entries.data[1], entries.data[2]});
     fill_palette(palette);
     return palette;
 }
@@ -194,7 +194,7 @@ Byte index(const Byte* row, size_t x, size_t bits) {
 
 }  // namespace
 
-int read_bmp(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
+int read_bmp(const Bytes& content, size_t max_pixels, Image& bgr) {
     Span file(content);
     Header header = read_header(file);
     check_size(header.width, header.height, max_pixels);
@@ -207,20 +207,20 @@ int read_bmp(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
     const size_t stride = (header.width * header.bits + 31) / 32 * 4;
     const size_t needed = stride * (header.height - 1) + (header.width * header.bits + 7) / 8;  // the last row need not be filled up
     if (!runs && (file.size < header.pixels || file.size - header.pixels < needed)) throw damaged("it ends early");
-    std::vector<cv::Vec3b> palette;
+    std::vector<Pixel> palette;
     std::vector<Byte> indices;
     if (has_palette) palette = read_palette(file, header);
     if (runs) indices = Runs(file, header).read();
     std::optional<Colors> colors;
     if (!has_palette) colors.emplace(header);
-    bgr.create(int(header.height), int(header.width), CV_8UC3);
+    bgr.create(int(header.height), int(header.width));
     for (size_t y = 0; y < header.height; ++y) {
         auto* out = bgr.ptr(int(header.from_top ? y : header.height - 1 - y));
         const Byte* row = runs ? indices.data() + y * header.width : file.data + header.pixels + y * stride;
         if (colors)
             colors->convert(row, bgr.cols, out);
         else
-            for (int x = 0; x < bgr.cols; ++x) reinterpret_cast<cv::Vec3b*>(out)[x] = palette[index(row, x, runs ? 8 : header.bits)];
+            for (int x = 0; x < bgr.cols; ++x) reinterpret_cast<Pixel*>(out)[x] = palette[index(row, x, runs ? 8 : header.bits)];
     }
     return 1;
 }

@@ -2,7 +2,6 @@
 #include <atomic>
 #include <csignal>
 #include <iostream>
-#include <opencv2/core.hpp>
 #include <stdexcept>
 #include <thread>
 
@@ -72,7 +71,6 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
     std::ios::sync_with_stdio(false);
     std::signal(SIGPIPE, SIG_IGN);  // `classify ... | head` ends with a message, and through all destructors
-    cv::setNumThreads(1);           // every thread decodes a picture of its own
     try {
         return run(argc, argv);
     } catch (const UsageError& error) {

@@ -3,18 +3,17 @@
 // picture is. Throw PictureError.
 #pragma once
 
-#include <opencv2/core.hpp>
-
 #include "bytes.h"
+#include "image.h"
 
 namespace deploy {
 
-int read_jpeg(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
-int read_png(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
-int read_webp(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
-int read_bmp(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
-int read_tiff(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
-int read_gif(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
-int read_pnm(const Bytes& content, size_t max_pixels, cv::Mat& bgr);
+int read_jpeg(const Bytes& content, size_t max_pixels, Image& bgr);
+int read_png(const Bytes& content, size_t max_pixels, Image& bgr);
+int read_webp(const Bytes& content, size_t max_pixels, Image& bgr);
+int read_bmp(const Bytes& content, size_t max_pixels, Image& bgr);
+int read_tiff(const Bytes& content, size_t max_pixels, Image& bgr);
+int read_gif(const Bytes& content, size_t max_pixels, Image& bgr);
+int read_pnm(const Bytes& content, size_t max_pixels, Image& bgr);
 
 }  // namespace deploy

@@ -19,21 +19,45 @@ int exif_orientation(Span tiff) {
     return 1;
 }
 
-void turn(cv::Mat& pixels, int orientation) {
-    cv::Mat turned;
-    if (orientation >= 5) {  // lies on its side
-        cv::transpose(pixels, turned);
-        pixels = turned;
-        turned = cv::Mat();
-    }
-    // What is left to mirror: 1 horizontally, 0 vertically, -1 both.
+namespace {
+
+/// The pixel at (y, x) of the upright picture is that at `origin + y * down + x * across` of the file's.
+struct Walk {
+    const Byte* origin;
+    std::ptrdiff_t down, across;
+};
+
+Walk walk(const Image& pixels, int orientation) {
+    const std::ptrdiff_t row = std::ptrdiff_t(pixels.cols) * 3;
+    const Byte *left = pixels.ptr(0), *right = pixels.ptr(0, pixels.cols - 1), *below = pixels.ptr(pixels.rows - 1);
     switch (orientation) {
-        case 2: case 6: cv::flip(pixels, turned, 1); break;
-        case 3: case 7: cv::flip(pixels, turned, -1); break;
-        case 4: case 8: cv::flip(pixels, turned, 0); break;
-        default: return;
+        case 2: return {right, row, -3};
+        case 3: return {pixels.ptr(pixels.rows - 1, pixels.cols - 1), -row, -3};
+        case 4: return {below, -row, 3};
+        case 5: return {left, 3, row};
+        case 6: return {below, 3, -row};
+        case 7: return {pixels.ptr(pixels.rows - 1, pixels.cols - 1), -3, -row};
+        case 8: return {right, -3, row};
+        default: return {left, row, 3};
     }
-    pixels = turned;
+}
+
+}  // namespace
+
+void turn(Image& pixels, int orientation) {
+    if (orientation == 1) return;
+    Image turned;
+    const bool on_its_side = orientation >= 5;
+    turned.create(on_its_side ? pixels.cols : pixels.rows, on_its_side ? pixels.rows : pixels.cols);
+    const auto [origin, down, across] = walk(pixels, orientation);
+    const int side = 32;  // of squares whose rows and columns both fit into the cache
+    for (int top = 0; top < turned.rows; top += side)
+        for (int left = 0; left < turned.cols; left += side)
+            for (int y = top; y < std::min(top + side, turned.rows); ++y) {
+                const Byte* in = origin + y * down + left * across;
+                for (int x = left; x < std::min(left + side, turned.cols); ++x, in += across) std::copy_n(in, 3, turned.ptr(y, x));
+            }
+    pixels = std::move(turned);
 }
 
 }  // namespace deploy

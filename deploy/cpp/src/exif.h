@@ -1,9 +1,8 @@
 // Which way up a picture is; the twin of data/pictures/exif.py, which says what counts.
 #pragma once
 
-#include <opencv2/core.hpp>
-
 #include "bytes.h"
+#include "image.h"
 
 namespace deploy {
 
@@ -11,6 +10,6 @@ namespace deploy {
 int exif_orientation(Span tiff);
 
 /// Turn and mirror `pixels` so that a picture with this EXIF orientation stands upright.
-void turn(cv::Mat& pixels, int orientation);
+void turn(Image& pixels, int orientation);
 
 }  // namespace deploy

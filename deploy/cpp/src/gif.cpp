@@ -70,10 +70,10 @@ std::vector<Byte> read_frame(GifFileType& gif) {
 }
 
 /// BGR of each index: greys without a palette, black beyond it, white where it is transparent.
-std::vector<cv::Vec3b> palette_of(const GifFileType& gif, int transparent) {
+std::vector<Pixel> palette_of(const GifFileType& gif, int transparent) {
     const ColorMapObject* map = gif.Image.ColorMap ? gif.Image.ColorMap : gif.SColorMap;
-    std::vector<cv::Vec3b> palette;
-    for (int i = 0; map && i < map->ColorCount; ++i) palette.emplace_back(map->Colors[i].Blue, map->Colors[i].Green, map->Colors[i].Red);
+    std::vector<Pixel> palette;
+    for (int i = 0; map && i < map->ColorCount; ++i) palette.push_back({map->Colors[i].Blue, map->Colors[i].Green, map->Colors[i].Red});
     fill_palette(palette);
     if (transparent >= 0) palette[transparent] = {255, 255, 255};
     return palette;
@@ -81,7 +81,7 @@ std::vector<cv::Vec3b> palette_of(const GifFileType& gif, int transparent) {
 
 }  // namespace
 
-int read_gif(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
+int read_gif(const Bytes& content, size_t max_pixels, Image& bgr) {
     Span rest(content);
     int code = 0;
     Gif gif(DGifOpen(&rest, read_bytes, &code), close);
@@ -92,11 +92,11 @@ int read_gif(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
     check_size(width, height, max_pixels);
     auto palette = palette_of(*gif, transparent);
     auto indices = read_frame(*gif);
-    bgr.create(height, width, CV_8UC3);
-    bgr.setTo(cv::Scalar(palette[std::max(transparent, 0)]));
+    bgr.create(height, width);
+    bgr.fill(palette[std::max(transparent, 0)]);
     for (int y = 0; y < place.Height; ++y) {
         const Byte* row = indices.data() + size_t(y) * place.Width;
-        for (int x = 0; x < place.Width; ++x) bgr.at<cv::Vec3b>(place.Top + y, place.Left + x) = palette[row[x]];
+        for (int x = 0; x < place.Width; ++x) bgr.at(place.Top + y, place.Left + x) = palette[row[x]];
     }
     return 1;
 }

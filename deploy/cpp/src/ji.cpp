@@ -24,10 +24,15 @@ bool is_empty(const char* text) { return !text || !*text; }
 /// NULL means that no picture is to be written; an empty name is a mistake.
 bool is_senseless(const char* out_file) { return out_file && !*out_file; }
 
+/// 16-bit values lie at even places.
+bool is_aligned(const JI_CV_FRAME& in) {
+    const int bytes = deploy::Frame{0, 0, in.type, nullptr, 0}.bytes_per_value();
+    return in.step % bytes == 0 && uintptr_t(in.data) % bytes == 0;
+}
+
 bool is_sensible(const JI_CV_FRAME* in) {
     return in && in->data && in->rows > 0 && in->cols > 0 && deploy::is_readable_type(in->type) &&
-           in->step >= long(in->cols) * long(CV_ELEM_SIZE(in->type)) &&
-           in->step % CV_ELEM_SIZE1(in->type) == 0 && uintptr_t(in->data) % CV_ELEM_SIZE1(in->type) == 0;
+           in->step >= long(in->cols) * long(deploy::Frame{0, 0, in->type, nullptr, 0}.bytes_per_pixel()) && is_aligned(*in);
 }
 
 template <typename Load>
@@ -71,7 +76,7 @@ JI_EXPORT void ji_destroy_predictor(void* predictor) { delete static_cast<JiPred
 
 JI_EXPORT int ji_calc_frame(void* predictor, const JI_CV_FRAME* in, const char* args, JI_CV_FRAME* out, JI_EVENT* event) {
     if (!predictor || !is_sensible(in)) return refuse(event);
-    auto load = [&](deploy::Request& request) { request.load_pixels(cv::Mat(in->rows, in->cols, in->type, in->data, in->step)); };
+    auto load = [&](deploy::Request& request) { request.load_pixels({in->rows, in->cols, in->type, in->data, size_t(in->step)}); };
     return classify(predictor, load, args, out, nullptr, event);
 }
 

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <opencv2/imgproc.hpp>
 #include <stdexcept>
 
 #include "json_text.h"
@@ -38,44 +38,39 @@ JiPredictor::JiPredictor(const JiConfig& config)
     : settings_(config.settings),
       model_(load_model(config.model, {"CPU", config.threads, ov::hint::PerformanceMode::LATENCY})),
       labels_(model_.classes),
-      request_(model_, settings_.max_pixels) {
+      request_(model_, settings_.max_pixels),
+      names_file_(fs::path(config.model).replace_filename("names.png")) {
     labels_.push_back(UNKNOWN);
     check_settings(settings_, model_.classes);
 }
 
-const std::vector<std::string>& JiPredictor::names(const JiSettings& settings) const {
-    return settings.language.empty() ? labels_ : settings.class_texts.at(settings.language);
-}
-
 JiPredictor::Finding JiPredictor::judge(const Answer& answer, const JiSettings& settings) const {
     const float confidence = answer.probabilities[answer.best];
-    if (confidence < settings.reject_below.value_or(model_.reject_below)) return {names(settings).back(), confidence, false};
+    if (confidence < settings.reject_below.value_or(model_.reject_below)) return {model_.classes.size(), confidence, false};
     const auto& alerts = settings.alert_classes;
     bool is_alert = std::find(alerts.begin(), alerts.end(), model_.classes[answer.best]) != alerts.end();
-    return {names(settings)[answer.best], confidence, is_alert};
+    return {answer.best, confidence, is_alert};
 }
 
 std::string JiPredictor::describe(const Answer& answer, const Finding& finding, const JiSettings& settings) const {
-    return to_text(filled(settings.answer, {{"$class", finding.name},
+    const auto& names = settings.language.empty() ? labels_ : settings.class_texts.at(settings.language);
+    return to_text(filled(settings.answer, {{"$class", names[finding.name]},
                                             {"$confidence", rounded(finding.confidence)},
-                                            {"$probabilities", named_probabilities(answer, names(settings))},
+                                            {"$probabilities", named_probabilities(answer, names)},
                                             {"$is_alert", finding.is_alert}}));
 }
 
-void JiPredictor::draw(const Finding& finding, const JiSettings& settings, cv::Mat& drawn) const {
-    request_.picture().copyTo(drawn);
+void JiPredictor::draw(const Finding& finding, const JiSettings& settings, Image& drawn) {
+    drawn = request_.picture();
     if (!settings.draw_result) return;
-    char percent[16] = "";
-    if (settings.draw_confidence) std::snprintf(percent, sizeof percent, " %.0f %%", 100 * finding.confidence);
-    double scale = std::max(0.3, std::min(drawn.rows, drawn.cols) / 400.0);
-    int line = std::max(1, int(2 * scale));
-    cv::Point corner(int(8 * scale), int(28 * scale));
-    for (auto [color, thickness] : {std::pair(cv::Scalar::all(0), 3 * line), std::pair(cv::Scalar::all(255), line)})
-        cv::putText(drawn, finding.name + percent, corner, cv::FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv::LINE_AA);
+    if (!names_) names_.emplace(names_file_, model_.classes.size());
+    std::optional<int> percent;
+    if (settings.draw_confidence) percent = int(std::lround(100 * finding.confidence));
+    names_->draw(drawn, finding.name, percent);
 }
 
 /// Appears whole or not at all: written beside, then renamed. What goes wrong costs the picture only, not the answer.
-void JiPredictor::write_picture(const std::string& path, const cv::Mat& drawn) {
+void JiPredictor::write_picture(const std::string& path, const Image& drawn) {
     fs::path final(path);
     fs::path temporary = final.parent_path() / ("." + final.stem().string() + "." + std::to_string(getpid()) + ".tmp" + final.extension().string());
     try {
@@ -93,7 +88,7 @@ void JiPredictor::write_picture(const std::string& path, const cv::Mat& drawn) {
     }
 }
 
-JI_CV_FRAME JiPredictor::frame(const cv::Mat& drawn) { return {drawn.rows, drawn.cols, drawn.type(), drawn.data, int(drawn.step)}; }
+JI_CV_FRAME JiPredictor::frame(Image& drawn) { return {drawn.rows, drawn.cols, BGR_TYPE, drawn.data(), 3 * drawn.cols}; }
 
 int JiPredictor::fail(int code, const std::string& reason, Reply& reply, JI_EVENT* event) {
     reply.json = to_text({{"error", reason}});

@@ -3,11 +3,13 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "ji.h"
 #include "ji_config.h"
+#include "names.h"
 #include "request.h"
 
 namespace deploy {
@@ -47,20 +49,19 @@ class JiPredictor {
     /// What a thread was given and may still look at.
     struct Reply {
         std::string json;
-        cv::Mat drawn;
+        Image drawn;
     };
     struct Finding {
-        std::string name;  // in the language that is set
+        size_t name = 0;  // index of the class, or their number for the unknown
         float confidence = 0;
         bool is_alert = false;
     };
 
-    const std::vector<std::string>& names(const JiSettings& settings) const;
     Finding judge(const Answer& answer, const JiSettings& settings) const;
     std::string describe(const Answer& answer, const Finding& finding, const JiSettings& settings) const;
-    void draw(const Finding& finding, const JiSettings& settings, cv::Mat& drawn) const;
-    static void write_picture(const std::string& path, const cv::Mat& drawn);
-    static JI_CV_FRAME frame(const cv::Mat& drawn);
+    void draw(const Finding& finding, const JiSettings& settings, Image& drawn);
+    static void write_picture(const std::string& path, const Image& drawn);
+    static JI_CV_FRAME frame(Image& drawn);
     static int fail(int code, const std::string& reason, Reply& reply, JI_EVENT* event);
 
     std::mutex mutex_;
@@ -68,6 +69,8 @@ class JiPredictor {
     Model model_;
     std::vector<std::string> labels_;  // the classes, and the word for unknown
     Request request_;
+    std::string names_file_;
+    std::optional<Names> names_;                // read with the first picture that is drawn
     std::map<std::thread::id, Reply> replies_;  // a thread takes over that of one that has ended and had the same id
 };
 

@@ -131,6 +131,12 @@ size_t zeros_before_end(Span file, const Header& header) {
     return end - place;
 }
 
+/// Adobe's way, the only one in use: ink is stored inverted.
+void cmyk_to_bgr(const Byte* cmyk, int count, Byte* bgr) {
+    for (int x = 0; x < count; ++x, cmyk += 4, bgr += 3)
+        for (int c = 0; c < 3; ++c) bgr[c] = light(cmyk[2 - c], cmyk[3]);
+}
+
 /// libjpeg's only way out of an error is a jump. No object with a destructor may lie between the jump and `read`.
 class Decoder {
   public:
@@ -153,14 +159,16 @@ class Decoder {
         return jpeg_read_header(&state_, TRUE) == JPEG_HEADER_OK;
     }
 
-    /// All rows into `pixels`, of 3 channels or (CMYK) 4, and what is left up to the end marker.
-    bool read_pixels(cv::Mat& pixels) {
+    /// All rows into `bgr`, those of CMYK by way of `cmyk` (else empty), and what is left up to the end marker.
+    bool read_pixels(Image& bgr, Bytes& cmyk) {
         if (setjmp(escape_)) return false;
-        state_.out_color_space = pixels.channels() == 4 ? JCS_CMYK : JCS_EXT_BGR;
+        state_.out_color_space = cmyk.empty() ? JCS_EXT_BGR : JCS_CMYK;
         jpeg_start_decompress(&state_);
         while (state_.output_scanline < state_.output_height) {
-            JSAMPROW row = pixels.ptr(state_.output_scanline);
+            Byte* out = bgr.ptr(int(state_.output_scanline));
+            JSAMPROW row = cmyk.empty() ? out : cmyk.data();
             jpeg_read_scanlines(&state_, &row, 1);
+            if (!cmyk.empty()) cmyk_to_bgr(cmyk.data(), bgr.cols, out);
         }
         jpeg_finish_decompress(&state_);
         return true;
@@ -189,31 +197,19 @@ class Decoder {
     size_t padding_ = 0;
 };
 
-/// Adobe's way, the only one in use: ink is stored inverted.
-void cmyk_to_bgr(const cv::Mat& cmyk, cv::Mat& bgr) {
-    for (int y = 0; y < cmyk.rows; ++y) {
-        const Byte* in = cmyk.ptr(y);
-        Byte* out = bgr.ptr(y);
-        for (int x = 0; x < cmyk.cols; ++x, in += 4, out += 3)
-            for (int c = 0; c < 3; ++c) out[c] = light(in[2 - c], in[3]);
-    }
-}
-
 }  // namespace
 
-int read_jpeg(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
+int read_jpeg(const Bytes& content, size_t max_pixels, Image& bgr) {
     Header header = read_header(content);
     check_size(header.width, header.height, max_pixels);
     if (header.is_progressive()) check_scans(content, header);
     Decoder decoder;
     if (!decoder.read_header(content)) throw damaged(decoder.error());
-    bgr.create(int(header.height), int(header.width), CV_8UC3);
-    cv::Mat cmyk;
-    if (header.components == 4) cmyk.create(bgr.size(), CV_8UC4);
-    if (!decoder.read_pixels(header.components == 4 ? cmyk : bgr)) throw damaged(decoder.error());
+    bgr.create(int(header.height), int(header.width));
+    Bytes cmyk(header.components == 4 ? 4 * header.width : 0);
+    if (!decoder.read_pixels(bgr, cmyk)) throw damaged(decoder.error());
     size_t padding = decoder.padding();
     if (padding > 0 && zeros_before_end(content, header) > padding + 16) throw damaged("zeros instead of its data");
-    if (header.components == 4) cmyk_to_bgr(cmyk, bgr);
     return exif_orientation(header.exif);
 }
 

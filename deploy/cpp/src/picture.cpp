@@ -28,7 +28,7 @@ class File {
     const int descriptor;
 };
 
-int read_pixels(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
+int read_pixels(const Bytes& content, size_t max_pixels, Image& bgr) {
     switch (format_of(content)) {
         case Format::jpeg: return read_jpeg(content, max_pixels, bgr);
         case Format::png: return read_png(content, max_pixels, bgr);
@@ -41,15 +41,15 @@ int read_pixels(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
     throw PictureError("not an image");
 }
 
-/// Values of type Value in `channels` channels -> BGR.
+/// Values of type Value -> BGR.
 template <typename Value>
-void convert(const cv::Mat& pixels, cv::Mat& bgr) {
-    const int channels = pixels.channels();
+void convert(const Frame& frame, Image& bgr) {
+    const int channels = frame.channels();
     auto byte = [](Value value) { return sizeof(Value) == 1 ? Byte(value) : eight_bits(value); };
-    for (int y = 0; y < pixels.rows; ++y) {
-        const auto* in = pixels.ptr<Value>(y);
+    for (int y = 0; y < frame.rows; ++y) {
+        const auto* in = reinterpret_cast<const Value*>(static_cast<const Byte*>(frame.data) + y * frame.step);
         Byte* out = bgr.ptr(y);
-        for (int x = 0; x < pixels.cols; ++x, in += channels, out += 3)
+        for (int x = 0; x < frame.cols; ++x, in += channels, out += 3)
             for (int c = 0; c < 3; ++c) {
                 Byte value = byte(in[channels == 1 ? 0 : c]);
                 out[c] = channels == 4 ? over_white(value, byte(in[3])) : value;
@@ -78,27 +78,25 @@ void read_file(const std::string& path, Bytes& content) {
     content.resize(filled);
 }
 
-void decode(const Bytes& content, cv::Mat& bgr, size_t max_pixels) {
+void decode(const Bytes& content, Image& bgr, size_t max_pixels) {
     try {
         turn(bgr, read_pixels(content, max_pixels, bgr));
     } catch (const std::bad_alloc&) {
         throw PictureError("larger than the memory that is free");
-    } catch (const cv::Exception& error) {
-        throw PictureError(error.code == cv::Error::StsNoMem ? "larger than the memory that is free" : "cannot be decoded: " + error.err);
     }
 }
 
 bool is_readable_type(int type) {
-    int depth = CV_MAT_DEPTH(type), channels = CV_MAT_CN(type);
-    return (depth == CV_8U || depth == CV_16U) && (channels == 1 || channels == 3 || channels == 4);
+    const Frame frame{0, 0, type, nullptr, 0};
+    return type >= 0 && frame.bytes_per_value() > 0 && (frame.channels() == 1 || frame.channels() == 3 || frame.channels() == 4);
 }
 
-void to_bgr(const cv::Mat& pixels, cv::Mat& bgr) {
-    bgr.create(pixels.size(), CV_8UC3);
-    if (pixels.depth() == CV_16U)
-        convert<uint16_t>(pixels, bgr);
+void to_bgr(const Frame& frame, Image& bgr) {
+    bgr.create(frame.rows, frame.cols);
+    if (frame.bytes_per_value() == 2)
+        convert<uint16_t>(frame, bgr);
     else
-        convert<Byte>(pixels, bgr);
+        convert<Byte>(frame, bgr);
 }
 
 }  // namespace deploy

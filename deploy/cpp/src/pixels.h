@@ -2,12 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <opencv2/core.hpp>
 #include <vector>
 
-namespace deploy {
+#include "image.h"
 
-using Byte = unsigned char;
+namespace deploy {
 
 /// 16 bits -> 8, 65535 -> 255, rounded.
 inline Byte eight_bits(unsigned value) { return Byte((value + 128) / 257); }
@@ -21,10 +20,10 @@ inline Byte divided(unsigned value, unsigned alpha) { return Byte(std::min(value
 inline Byte light(unsigned colour, unsigned black) { return Byte((colour * black + 127) / 255); }
 
 /// Up to 256 colours, as Pillow has it: black, or greys where all that are there are the greys of their numbers.
-inline void fill_palette(std::vector<cv::Vec3b>& palette) {
+inline void fill_palette(std::vector<Pixel>& palette) {
     bool greys = true;
-    for (size_t i = 0; i < palette.size(); ++i) greys = greys && palette[i] == cv::Vec3b::all(Byte(i));
-    while (palette.size() < 256) palette.push_back(greys ? cv::Vec3b::all(Byte(palette.size())) : cv::Vec3b());
+    for (size_t i = 0; i < palette.size(); ++i) greys = greys && palette[i] == grey_pixel(Byte(i));
+    while (palette.size() < 256) palette.push_back(greys ? grey_pixel(Byte(palette.size())) : Pixel{});
 }
 
 }  // namespace deploy

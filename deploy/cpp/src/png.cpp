@@ -115,10 +115,20 @@ class Decoder {
     int channels() const { return png_get_channels(png_, info_); }
     bool is_deep() const { return png_get_bit_depth(png_, info_) == 16; }
 
-    /// `rows`: where each row goes.
-    bool read_pixels(png_bytepp rows) {
+    bool is_interlaced() const { return png_get_interlace_type(png_, info_) != PNG_INTERLACE_NONE; }
+    size_t row_bytes() const { return png_get_rowbytes(png_, info_); }
+
+    /// All rows of an interlaced picture, which come several times. `rows`: where each of them goes.
+    bool read_rows(png_bytepp rows) {
         if (setjmp(escape_)) return false;
         png_read_image(png_, rows);
+        return true;
+    }
+
+    /// The next row of another picture.
+    bool read_row(png_bytep row) {
+        if (setjmp(escape_)) return false;
+        png_read_row(png_, row, nullptr);
         return true;
     }
 
@@ -175,32 +185,40 @@ class Converter {
     unsigned key_[3]{};
 };
 
-template <typename Value>
-void convert(const cv::Mat& values, const Chunks& chunks, cv::Mat& bgr) {
-    Converter<Value> pixel(chunks, values.channels());
-    for (int y = 0; y < values.rows; ++y) {
-        const auto* in = values.ptr<Value>(y);
+/// `row(y)`: the values of row `y`, asked for from top to bottom.
+template <typename Value, typename Row>
+void convert(Converter<Value> pixel, int channels, Row row, Image& bgr) {
+    for (int y = 0; y < bgr.rows; ++y) {
+        const auto* in = reinterpret_cast<const Value*>(row(y));
         Byte* out = bgr.ptr(y);
-        for (int x = 0; x < values.cols; ++x, in += values.channels(), out += 3) pixel(in, out);
+        for (int x = 0; x < bgr.cols; ++x, in += channels, out += 3) pixel(in, out);
     }
 }
 
 }  // namespace
 
-int read_png(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
+int read_png(const Bytes& content, size_t max_pixels, Image& bgr) {
     Chunks chunks = read_chunks(content);
     check_size(chunks.width, chunks.height, max_pixels);
     Decoder decoder(chunks.file);
     if (!decoder.read_header()) throw damaged(decoder.error());
-    cv::Mat values(int(chunks.height), int(chunks.width), CV_MAKETYPE(decoder.is_deep() ? CV_16U : CV_8U, decoder.channels()));
-    std::vector<png_bytep> rows;
-    for (int y = 0; y < values.rows; ++y) rows.push_back(values.ptr(y));
-    if (!decoder.read_pixels(rows.data())) throw damaged(decoder.error());
-    bgr.create(values.size(), CV_8UC3);
+    const size_t row_bytes = decoder.row_bytes();
+    Bytes values(decoder.is_interlaced() ? row_bytes * chunks.height : row_bytes);
+    if (decoder.is_interlaced()) {
+        std::vector<png_bytep> rows;
+        for (size_t y = 0; y < chunks.height; ++y) rows.push_back(values.data() + y * row_bytes);
+        if (!decoder.read_rows(rows.data())) throw damaged(decoder.error());
+    }
+    auto row = [&](int y) -> const Byte* {
+        if (decoder.is_interlaced()) return values.data() + y * row_bytes;
+        if (!decoder.read_row(values.data())) throw damaged(decoder.error());
+        return values.data();
+    };
+    bgr.create(int(chunks.height), int(chunks.width));
     if (decoder.is_deep())
-        convert<uint16_t>(values, chunks, bgr);
+        convert(Converter<uint16_t>(chunks, decoder.channels()), decoder.channels(), row, bgr);
     else
-        convert<Byte>(values, chunks, bgr);
+        convert(Converter<Byte>(chunks, decoder.channels()), decoder.channels(), row, bgr);
     return exif_orientation(chunks.exif);
 }
 

@@ -54,23 +54,24 @@ class Reader {
 };
 
 /// 0 and 1, white and black, with or without blanks between them.
-void read_plain_bits(Reader& reader, cv::Mat& bgr) {
-    const size_t count = bgr.total();
+void read_plain_bits(Reader& reader, Image& bgr) {
+    const size_t count = bgr.size() / 3;
+    Pixel* pixels = &bgr.at(0, 0);
     size_t taken = 0;
     for (int c; (c = reader.character()) != -1;) {
         if (is_blank(c)) continue;
         if (c != '0' && c != '1') throw damaged("something else than 0 and 1");
-        if (taken < count) bgr.ptr<cv::Vec3b>()[taken++] = cv::Vec3b::all(c == '0' ? 255 : 0);
+        if (taken < count) pixels[taken++] = grey_pixel(c == '0' ? 255 : 0);
     }
     if (taken < count) throw damaged("it ends early");
 }
 
-void read_raw_bits(Span data, cv::Mat& bgr) {
+void read_raw_bits(Span data, Image& bgr) {
     size_t stride = (size_t(bgr.cols) + 7) / 8;
     if (data.size < stride * bgr.rows) throw damaged("it ends early");
     for (int y = 0; y < bgr.rows; ++y)
         for (int x = 0; x < bgr.cols; ++x)
-            bgr.at<cv::Vec3b>(y, x) = cv::Vec3b::all(data.data[y * stride + x / 8] >> (7 - x % 8) & 1 ? 0 : 255);
+            bgr.at(y, x) = grey_pixel(data.data[y * stride + x / 8] >> (7 - x % 8) & 1 ? 0 : 255);
 }
 
 /// Values up to `maximum` -> 8 bits, grey ones of more than 8 bits by way of 16, as in Python.
@@ -91,17 +92,17 @@ class Scale {
 };
 
 template <typename Next>
-void fill(cv::Mat& bgr, bool grey, Next next) {
-    auto* out = bgr.ptr<cv::Vec3b>();
-    for (size_t i = 0; i < bgr.total(); ++i) {
+void fill(Image& bgr, bool grey, Next next) {
+    auto* out = &bgr.at(0, 0);
+    for (size_t i = 0; i < bgr.size() / 3; ++i) {
         if (grey)
-            out[i] = cv::Vec3b::all(next());
+            out[i] = grey_pixel(next());
         else
             for (int c = 2; c >= 0; --c) out[i][c] = next();
     }
 }
 
-void read_plain_values(Reader& reader, unsigned maximum, bool grey, cv::Mat& bgr) {
+void read_plain_values(Reader& reader, unsigned maximum, bool grey, Image& bgr) {
     Scale scale(maximum, grey);
     fill(bgr, grey, [&] {
         unsigned value = reader.number();
@@ -110,9 +111,9 @@ void read_plain_values(Reader& reader, unsigned maximum, bool grey, cv::Mat& bgr
     });
 }
 
-void read_raw_values(Span data, unsigned maximum, bool grey, cv::Mat& bgr) {
+void read_raw_values(Span data, unsigned maximum, bool grey, Image& bgr) {
     const size_t size = maximum > 255 ? 2 : 1;
-    if (data.size < bgr.total() * (grey ? 1 : 3) * size) throw damaged("it ends early");
+    if (data.size < bgr.size() / (grey ? 3 : 1) * size) throw damaged("it ends early");
     Scale scale(maximum, grey);
     size_t place = 0;
     fill(bgr, grey, [&] {
@@ -124,7 +125,7 @@ void read_raw_values(Span data, unsigned maximum, bool grey, cv::Mat& bgr) {
 
 }  // namespace
 
-int read_pnm(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
+int read_pnm(const Bytes& content, size_t max_pixels, Image& bgr) {
     int kind = content[1] - '0';
     Reader reader(Span(content).from(3));
     size_t width = reader.number(), height = reader.number();
@@ -132,7 +133,7 @@ int read_pnm(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
     bool bits = kind == 1 || kind == 4, grey = kind == 2 || kind == 5;
     unsigned maximum = bits ? 1 : reader.number();
     if (maximum < 1 || maximum > 65535) throw damaged("a maximum that is not from 1 to 65535");
-    bgr.create(int(height), int(width), CV_8UC3);
+    bgr.create(int(height), int(width));
     switch (kind) {
         case 1: read_plain_bits(reader, bgr); break;
         case 4: read_raw_bits(reader.rest(), bgr); break;

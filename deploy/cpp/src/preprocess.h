@@ -1,11 +1,9 @@
-// Pixels of a picture -> the network's input; the twin of `resize_square` (data/dataset.py) and `crop` (data/batches.py).
+// Pixels of a picture -> the network's input; the twin of `Preprocessing` (data/preprocessing.py).
 #pragma once
 
-#include <opencv2/core.hpp>
-#include <vector>
-
+#include "image.h"
 #include "model.h"
-#include "shrink.h"
+#include "resize.h"
 
 namespace deploy {
 
@@ -14,20 +12,20 @@ class Preprocess {
   public:
     explicit Preprocess(const InputSpec& spec) : spec_(spec) {}
 
-    /// `bgr` (8 bits, any size, continuous) becomes the input of `request`.
-    void operator()(const cv::Mat& bgr, ov::InferRequest& request);
+    /// `bgr` (of any size) becomes the input of `request`.
+    void operator()(const Image& bgr, ov::InferRequest& request);
 
   private:
-    cv::Mat middle(const cv::Mat& bgr);
-    void pad(const cv::Mat& bgr);
-    void as_floats(const cv::Mat& bgr, float* planes);
-    void as_pixels(const cv::Mat& bgr, unsigned char* pixels);
-    void as_picture(const cv::Mat& bgr, ov::InferRequest& request);
+    void square(const Image& bgr);
+    void pad(const Image& bgr);
+    const Byte* row_of_middle(int y) const;
+    void as_floats(const Image& bgr, float* planes);
+    void as_pixels(const Image& bgr, unsigned char* pixels);
+    void as_picture(const Image& bgr, ov::InferRequest& request);
 
     const InputSpec spec_;
-    Shrink shrink_;
-    cv::Mat resized_, picture_;
-    std::vector<cv::Mat> channels_;
+    Resize resize_;
+    Image square_, inner_, rgb_;
 };
 
 }  // namespace deploy

@@ -31,8 +31,8 @@ void Request::load_bytes(const Bytes& content) {
     preprocess_(bgr_, request_);
 }
 
-void Request::load_pixels(const cv::Mat& pixels) {
-    to_bgr(pixels, bgr_);
+void Request::load_pixels(const Frame& frame) {
+    to_bgr(frame, bgr_);
     preprocess_(bgr_, request_);
 }
 

@@ -41,7 +41,7 @@ class Request {
     /// A picture becomes the network's input. Throw PictureError.
     void load_file(const std::string& path);
     void load_bytes(const Bytes& content);
-    void load_pixels(const cv::Mat& pixels);
+    void load_pixels(const Frame& frame);
 
     /// The answer for the picture loaded last. Throws std::runtime_error if it is no number.
     Answer infer();
@@ -52,14 +52,14 @@ class Request {
     Answer answer();
 
     /// The picture loaded last, 8-bit BGR.
-    const cv::Mat& picture() const { return bgr_; }
+    const Image& picture() const { return bgr_; }
 
   private:
     ov::InferRequest request_;
     Preprocess preprocess_;
     size_t max_pixels_;
     Bytes content_;
-    cv::Mat bgr_;
+    Image bgr_;
 };
 
 }  // namespace deploy

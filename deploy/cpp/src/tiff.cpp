@@ -122,7 +122,7 @@ class Colors {
         if (h.photometric != PHOTOMETRIC_PALETTE) return;
         uint16_t *red, *green, *blue;
         if (!TIFFGetField(tiff, TIFFTAG_COLORMAP, &red, &green, &blue)) throw damaged("a palette picture without palette");
-        for (int i = 0; i < 1 << h.bits; ++i) palette_.emplace_back(blue[i] >> 8, green[i] >> 8, red[i] >> 8);
+        for (int i = 0; i < 1 << h.bits; ++i) palette_.push_back({Byte(blue[i] >> 8), Byte(green[i] >> 8), Byte(red[i] >> 8)});
     }
 
     /// samples: as many as the header says, each of its bits.
@@ -156,7 +156,7 @@ class Colors {
     }
 
     const Header& header_;
-    std::vector<cv::Vec3b> palette_;
+    std::vector<Pixel> palette_;
 };
 
 /// A strip or tile of one plane: rows of samples, each packed and filled up to whole bytes.
@@ -191,7 +191,7 @@ class Block {
     Bytes bytes_;
 };
 
-void read_samples(TIFF* tiff, const Memory& memory, const Header& h, size_t max_pixels, cv::Mat& bgr) {
+void read_samples(TIFF* tiff, const Memory& memory, const Header& h, size_t max_pixels, Image& bgr) {
     uint32_t across = h.width, down = h.height;
     const bool tiled = TIFFIsTiled(tiff), usual = h.photometric == PHOTOMETRIC_RGB && h.samples == 3 && h.bits == 8 && !h.planar;
     if (tiled) {
@@ -228,10 +228,10 @@ void read_samples(TIFF* tiff, const Memory& memory, const Header& h, size_t max_
 }
 
 /// YCbCr that is no JPEG, whose colours lie several pixels apart: libtiff puts them together.
-void read_ycbcr(TIFF* tiff, const Memory& memory, const Header& h, cv::Mat& bgr) {
+void read_ycbcr(TIFF* tiff, const Memory& memory, const Header& h, Image& bgr) {
     std::vector<uint32_t> pixels(size_t(h.width) * h.height);
     if (!TIFFReadRGBAImageOriented(tiff, h.width, h.height, pixels.data(), h.orientation, 1)) throw damaged(memory.error);
-    Byte* out = bgr.ptr();
+    Byte* out = bgr.data();
     for (uint32_t pixel : pixels) {
         *out++ = Byte(TIFFGetB(pixel));
         *out++ = Byte(TIFFGetG(pixel));
@@ -241,13 +241,13 @@ void read_ycbcr(TIFF* tiff, const Memory& memory, const Header& h, cv::Mat& bgr)
 
 }  // namespace
 
-int read_tiff(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
+int read_tiff(const Bytes& content, size_t max_pixels, Image& bgr) {
     Memory memory{content, 0, {}};
     Tiff tiff = open(memory);
     if (!tiff) throw damaged(memory.error);
     Header h = read_header(tiff.get());
     check_size(h.width, h.height, max_pixels);
-    bgr.create(int(h.height), int(h.width), CV_8UC3);
+    bgr.create(int(h.height), int(h.width));
     if (h.photometric == PHOTOMETRIC_YCBCR && h.compression != COMPRESSION_JPEG) {
         read_ycbcr(tiff.get(), memory, h, bgr);
     } else {

@@ -12,8 +12,12 @@
 namespace deploy {
 namespace {
 
+struct Size {
+    int width, height;
+};
+
 /// From the first chunk.
-cv::Size read_size(Span file) {
+Size read_size(Span file) {
     Span kind = file.from(12), data = file.from(20).first(10);
     auto masked = [](uint32_t bits) { return int(bits & 0x3fff); };
     if (kind.starts_with("VP8X") && data.size == 10) return {int(data.little(4, 3)) + 1, int(data.little(7, 3)) + 1};
@@ -34,8 +38,8 @@ Span exif(Span file) {
 
 }  // namespace
 
-int read_webp(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
-    cv::Size size = read_size(content);
+int read_webp(const Bytes& content, size_t max_pixels, Image& bgr) {
+    Size size = read_size(content);
     check_size(size.width, size.height, max_pixels);
     WebPAnimDecoderOptions options;
     WebPAnimDecoderOptionsInit(&options);
@@ -48,9 +52,9 @@ int read_webp(const Bytes& content, size_t max_pixels, cv::Mat& bgr) {
     if (!decoder || !WebPAnimDecoderGetInfo(decoder.get(), &info) || !WebPAnimDecoderGetNext(decoder.get(), &pixels, &time))
         throw damaged("libwebp cannot read it");
     bool has_alpha = WebPDemuxGetI(WebPAnimDecoderGetDemuxer(decoder.get()), WEBP_FF_FORMAT_FLAGS) & ALPHA_FLAG;
-    bgr.create(int(info.canvas_height), int(info.canvas_width), CV_8UC3);
-    Byte* out = bgr.ptr();
-    for (const Byte* in = pixels; out < bgr.dataend; in += 4, out += 3)
+    bgr.create(int(info.canvas_height), int(info.canvas_width));
+    Byte *out = bgr.data(), *end = out + bgr.size();
+    for (const Byte* in = pixels; out < end; in += 4, out += 3)
         for (int c = 0; c < 3; ++c) out[c] = has_alpha ? over_white(in[c], in[3]) : in[c];
     return exif_orientation(exif(content));
 }

@@ -28,7 +28,7 @@ class JpegEncoder {
     JpegEncoder(const JpegEncoder&) = delete;
     JpegEncoder& operator=(const JpegEncoder&) = delete;
 
-    bool write(const cv::Mat& bgr) {
+    bool write(const Image& bgr) {
         if (setjmp(escape_)) return false;
         jpeg_mem_dest(&state_, &memory_, &size_);
         state_.image_width = bgr.cols;
@@ -56,13 +56,13 @@ class JpegEncoder {
     unsigned long size_ = 0;
 };
 
-Bytes encode_jpeg(const cv::Mat& bgr) {
+Bytes encode_jpeg(const Image& bgr) {
     JpegEncoder encoder;
     if (!encoder.write(bgr)) throw std::runtime_error("libjpeg cannot write it");
     return encoder.content();
 }
 
-Bytes encode_png(const cv::Mat& bgr) {
+Bytes encode_png(const Image& bgr) {
     png_image image{};
     image.version = PNG_IMAGE_VERSION;
     image.width = bgr.cols;
@@ -70,7 +70,7 @@ Bytes encode_png(const cv::Mat& bgr) {
     image.format = PNG_FORMAT_BGR;
     Bytes content(PNG_IMAGE_PNG_SIZE_MAX(image));
     png_alloc_size_t size = content.size();
-    if (!png_image_write_to_memory(&image, content.data(), &size, 0, bgr.data, png_int_32(bgr.step), nullptr))
+    if (!png_image_write_to_memory(&image, content.data(), &size, 0, bgr.data(), 0, nullptr))
         throw std::runtime_error(image.message);
     content.resize(size);
     return content;
@@ -78,7 +78,7 @@ Bytes encode_png(const cv::Mat& bgr) {
 
 }  // namespace
 
-Bytes encode(const std::string& suffix, const cv::Mat& bgr) {
+Bytes encode(const std::string& suffix, const Image& bgr) {
     std::string lower = suffix;
     for (char& c : lower)
         if (c >= 'A' && c <= 'Z') c += 'a' - 'A';

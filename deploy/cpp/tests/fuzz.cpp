@@ -72,9 +72,9 @@ class Mutation {
 
 bool is_picture(const Bytes& content) {
     try {
-        cv::Mat bgr;
+        deploy::Image bgr;
         deploy::decode(content, bgr, MAX_PIXELS);
-        CHECK(bgr.type() == CV_8UC3 && bgr.rows > 0 && bgr.cols > 0 && bgr.isContinuous());
+        CHECK(bgr.rows > 0 && bgr.cols > 0);
         return true;
     } catch (const deploy::PictureError& error) {
         CHECK(*error.what());

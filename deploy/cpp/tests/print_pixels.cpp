@@ -6,7 +6,7 @@
 int main(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         deploy::Bytes content;
-        cv::Mat bgr;
+        deploy::Image bgr;
         try {
             deploy::read_file(argv[i], content);
             deploy::decode(content, bgr);
@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
             continue;
         }
         std::printf("%d %d\n", bgr.cols, bgr.rows);
-        for (const auto* p = bgr.datastart; p < bgr.dataend; p += 3)
+        for (const auto* p = bgr.data(); p < bgr.data() + bgr.size(); p += 3)
             for (int c = 2; c >= 0; --c) std::putchar(p[c]);
     }
 }

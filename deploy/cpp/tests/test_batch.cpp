@@ -21,10 +21,12 @@ Model network(const std::string& kind) { return load_model(networks / kind / "mo
 
 void write_text(const fs::path& path, const std::string& text) { std::ofstream(path) << text; }
 
-void write_picture(const fs::path& path, const cv::Mat& bgr) {
+void write_picture(const fs::path& path, const Image& bgr) {
     auto content = encode(".png", bgr);
     write_text(path, std::string(content.begin(), content.end()));
 }
+
+Frame frame_of(const Image& bgr) { return {bgr.rows, bgr.cols, BGR_TYPE, bgr.data(), size_t(3 * bgr.cols)}; }
 
 bool near(double a, double b) { return std::abs(a - b) < 1e-5; }
 
@@ -43,11 +45,11 @@ void expect(const Answer& answer, std::vector<double> logits) {
 }
 
 void every_kind_of_input_gets_its_channels_right() {
-    const cv::Mat red(12, 16, CV_8UC3, cv::Scalar(20, 60, 220));  // B, G, R
+    const Image red(12, 16, {20, 60, 220});  // B, G, R
     for (const char* kind : {"floats", "rgb", "bgr", "picture", "picture_rgb"}) {
         Model model = network(kind);
         Request request(model);
-        request.load_pixels(red);
+        request.load_pixels(frame_of(red));
         if (model.input.kind == InputSpec::Kind::floats)
             expect(request.infer(), {(220 - 100) / 50.0, (60 - 100) / 40.0, (20 - 100) / 25.0});
         else
@@ -56,24 +58,23 @@ void every_kind_of_input_gets_its_channels_right() {
 }
 
 void only_the_middle_of_the_resized_picture_counts() {
-    cv::Mat framed(100, 100, CV_8UC3, cv::Scalar(20, 60, 220));
-    cv::Mat rim(100, 100, CV_8UC1, cv::Scalar(255));
-    rim(cv::Rect(10, 10, 80, 80)) = 0;  // resized to 10 pixels, the network sees the middle 8
-    framed.setTo(cv::Scalar::all(255), rim);
+    Image framed(100, 100, grey_pixel(255));
+    for (int y = 10; y < 90; ++y)  // resized to 10 pixels, the network sees the middle 8
+        for (int x = 10; x < 90; ++x) framed.at(y, x) = {20, 60, 220};
     Model model = network("rgb");
     Request request(model);
-    request.load_pixels(framed);
+    request.load_pixels(frame_of(framed));
     expect(request.infer(), {220 / 50.0, 60 / 50.0, 20 / 50.0});
 }
 
 void pixels_of_the_caller_are_never_written_to() {
-    cv::Mat mine(12, 16, CV_8UC3, cv::Scalar(1, 2, 3));
-    Bytes other = encode(".png", cv::Mat(12, 16, CV_8UC3, cv::Scalar::all(200)));
+    const Image mine(12, 16, {1, 2, 3}), before = mine;
+    Bytes other = encode(".png", Image(12, 16, grey_pixel(200)));
     Model model = network("picture");
     Request request(model);
-    request.load_pixels(mine);
+    request.load_pixels(frame_of(mine));
     request.load_bytes(other);
-    CHECK(cv::norm(mine, cv::Mat(12, 16, CV_8UC3, cv::Scalar(1, 2, 3)), cv::NORM_INF) == 0);
+    CHECK(std::equal(mine.data(), mine.data() + mine.size(), before.data()));
 }
 
 void huge_logits_do_not_overflow() {
@@ -102,7 +103,7 @@ std::vector<std::string> many_pictures() {
         if (i % 10 == 9)
             write_text(paths.back(), "no picture");
         else  // of different sizes, so that they take different times
-            write_picture(paths.back(), cv::Mat(8 + i * 7 % 300, 9 + i, CV_8UC3, i % 2 ? cv::Scalar(200, 0, 0) : cv::Scalar(0, 0, 200)));
+            write_picture(paths.back(), Image(8 + i * 7 % 300, 9 + i, i % 2 ? Pixel{200, 0, 0} : Pixel{0, 0, 200}));
     }
     return paths;
 }

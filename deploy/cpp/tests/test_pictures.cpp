@@ -1,7 +1,6 @@
 // Decoding on its own terms: what tests/test_formats.py cannot see from Python. Argument: the folder of odd pictures.
 #include <cstring>
 #include <filesystem>
-#include <opencv2/core.hpp>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,20 +15,28 @@ namespace fs = std::filesystem;
 namespace {
 
 /// A picture in which every corner and channel differs.
-cv::Mat sample() {
-    cv::Mat picture(6, 9, CV_8UC3);
+Image sample() {
+    Image picture(6, 9, {});
     for (int y = 0; y < 6; ++y)
-        for (int x = 0; x < 9; ++x) picture.at<cv::Vec3b>(y, x) = cv::Vec3b(20 * y, 25 * x, 10 * x + 15 * y);
+        for (int x = 0; x < 9; ++x) picture.at(y, x) = {Byte(20 * y), Byte(25 * x), Byte(10 * x + 15 * y)};
     return picture;
 }
 
-cv::Mat decoded(const Bytes& content) {
-    cv::Mat bgr;
+Image decoded(const Bytes& content) {
+    Image bgr;
     decode(content, bgr);
     return bgr;
 }
 
-bool same(const cv::Mat& a, const cv::Mat& b) { return a.type() == b.type() && a.size() == b.size() && cv::norm(a, b, cv::NORM_INF) == 0; }
+/// The largest difference of two values; more than any for pictures of different sizes.
+int difference(const Image& a, const Image& b) {
+    if (a.rows != b.rows || a.cols != b.cols) return 256;
+    int largest = 0;
+    for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a.data()[i] - b.data()[i]));
+    return largest;
+}
+
+bool same(const Image& a, const Image& b) { return difference(a, b) == 0; }
 
 std::string error_of(const Bytes& content) {
     return message_of<PictureError>([&] { decoded(content); });
@@ -37,35 +44,43 @@ std::string error_of(const Bytes& content) {
 
 void what_is_written_can_be_read() {
     CHECK(same(decoded(encode(".png", sample())), sample()));
-    cv::Mat flat(16, 16, CV_8UC3, cv::Scalar(20, 60, 220));
-    CHECK(cv::norm(decoded(encode(".JPG", flat)), flat, cv::NORM_INF) <= 2);
+    const Image flat(16, 16, {20, 60, 220});
+    CHECK(difference(decoded(encode(".JPG", flat)), flat) <= 2);
     CHECK(message_of<std::runtime_error>([] { encode(".tif", sample()); }).find(".jpg, .jpeg or .png") != std::string::npos);
 }
 
 void frames_of_any_readable_type_become_bgr() {
-    cv::Mat bgr;
-    to_bgr(cv::Mat(4, 5, CV_8UC1, cv::Scalar(77)), bgr);
-    CHECK(same(bgr, cv::Mat(4, 5, CV_8UC3, cv::Scalar::all(77))));
-    to_bgr(cv::Mat(2, 2, CV_16UC3, cv::Scalar(65535, 257 * 100 + 129, 128)), bgr);
-    CHECK(same(bgr, cv::Mat(2, 2, CV_8UC3, cv::Scalar(255, 101, 0))));
-    to_bgr(cv::Mat(2, 2, CV_8UC4, cv::Scalar(0, 100, 200, 51)), bgr);
-    CHECK(same(bgr, cv::Mat(2, 2, CV_8UC3, cv::Scalar(204, 224, 244))));
+    Image bgr;
+    const Byte greys[] = {77, 78, 0, 79, 80, 0};  // rows that are longer than they need to be
+    to_bgr({2, 2, 0, greys, 3}, bgr);
+    CHECK(bgr.rows == 2 && bgr.cols == 2 && bgr.at(0, 1) == grey_pixel(78) && bgr.at(1, 0) == grey_pixel(79));
+    const uint16_t deep[] = {65535, 257 * 100 + 129, 128};
+    to_bgr({1, 1, 18, deep, sizeof deep}, bgr);
+    CHECK(same(bgr, Image(1, 1, {255, 101, 0})));
+    const Byte clear[] = {0, 100, 200, 51};
+    to_bgr({1, 1, 24, clear, sizeof clear}, bgr);
+    CHECK(same(bgr, Image(1, 1, {204, 224, 244})));
+    for (int type : {-1, 1, 8, 21, 32, 64}) CHECK(!is_readable_type(type));
 }
 
 void turned_pictures_stand_upright() {
     // Where the first row and the first column of the file lie in the upright picture; see the EXIF standard.
-    const cv::Mat file = sample();
-    const cv::Point last(file.cols - 1, file.rows - 1);
+    struct Point {
+        int x, y;
+    };
+    const Image file = sample();
+    const Point last{file.cols - 1, file.rows - 1};
     for (int orientation = 1; orientation <= 8; ++orientation) {
-        cv::Mat upright = file.clone();
+        Image upright = file;
         turn(upright, orientation);
         bool on_its_side = orientation >= 5;
         CHECK(upright.rows == (on_its_side ? file.cols : file.rows));
         for (int y = 0; y < file.rows; ++y)
             for (int x = 0; x < file.cols; ++x) {
-                const cv::Point places[] = {{x, y}, {last.x - x, y}, {last.x - x, last.y - y}, {x, last.y - y},
+                const Point places[] = {{x, y}, {last.x - x, y}, {last.x - x, last.y - y}, {x, last.y - y},
                                             {y, x}, {last.y - y, x}, {last.y - y, last.x - x}, {y, last.x - x}};
-                CHECK(upright.at<cv::Vec3b>(places[orientation - 1]) == file.at<cv::Vec3b>(y, x));
+                const Point place = places[orientation - 1];
+                CHECK(upright.at(place.y, place.x) == file.at(y, x));
             }
     }
 }
@@ -78,7 +93,7 @@ void cut_files_are_read_to_their_end_only(const fs::path& folder) {
         for (size_t length : {content.size() / 2, content.size() / 3, size_t(40), size_t(20), size_t(11)}) {
             if (length > content.size()) continue;
             Bytes cut(content.begin(), content.begin() + std::ptrdiff_t(length));
-            cv::Mat bgr;
+            Image bgr;
             try {
                 decode(cut, bgr, 1'000'000);
             } catch (const PictureError&) {
@@ -91,7 +106,7 @@ void a_bad_file_never_shows_the_picture_before_it(const fs::path& folder) {
     for (const char* name : {"cut__error.jpg", "cut__error.png", "cut__error.webp", "cut__error.gif", "strip_outside__error.tif"}) {
         Bytes content;
         read_file(folder / name, content);
-        cv::Mat bgr = sample();
+        Image bgr = sample();
         CHECK(!message_of<PictureError>([&] { decode(content, bgr); }).empty());
     }
 }
@@ -102,7 +117,7 @@ void pixels_are_counted_before_they_are_decoded(const fs::path& folder) {
         read_file(folder / ("bomb__error." + std::string(suffix)), content);
         CHECK(error_of(content).find("more than the 200 million") != std::string::npos);
     }
-    cv::Mat bgr;
+    Image bgr;
     auto small = encode(".png", sample());
     decode(small, bgr, 54);
     auto error = message_of<PictureError>([&] { decode(small, bgr, 53); });

@@ -57,6 +57,6 @@ int main(int, char** argv) {
     fs::create_directories(home / "config");
     std::ofstream(home / "config" / "algo_config.json") << R"({"threads": 1, "alert_classes": ["blue"],
         "answer": {"name": "$class", "confidence": "$confidence", "probabilities": "$probabilities"}})";
-    auto red = deploy::encode(".png", cv::Mat(12, 16, CV_8UC3, cv::Scalar(20, 60, 220)));
+    auto red = deploy::encode(".png", deploy::Image(12, 16, {20, 60, 220}));
     std::ofstream(networks / "red.png", std::ios::binary).write(reinterpret_cast<const char*>(red.data()), std::streamsize(red.size()));
 }

@@ -37,7 +37,7 @@ LICENSED = (
     "libopencv-core-dev", "nlohmann-json3-dev", "libjpeg62-turbo", "libpng16-16", "libtiff6", "libwebp7", "libwebpdemux2",
     "libgif7",
 )  # fmt: skip
-KEYS = {"class": "class", "confidence": "confidence", "probabilities": "probabilities"}
+ANSWER = {"class": "$class", "confidence": "$confidence", "probabilities": "$probabilities"}  # see ji.h
 
 
 def main(argv=None):
@@ -76,7 +76,8 @@ def lay_out(folder, model, build):
     for source in (model, model.with_suffix(".bin"), files.labels, files.manifest):
         shutil.copy(source, folder / "model")  # under their own names, by which the manifest knows them
     (folder / "config").mkdir()
-    write_json(folder / "config" / "config.json", {"model": model.name, "threads": 0, "keys": KEYS})
+    config = {"model": model.name, "threads": 0, "draw_result": True, "draw_confidence": True, "answer": ANSWER}
+    write_json(folder / "config" / "algo_config.json", config)
     shutil.copytree(REPO / "deploy" / "cpp" / "example", folder / "example")
     copy_licences(folder / "licenses")
 
@@ -110,12 +111,12 @@ def prove(folder, model, pictures):
     for path, line in zip(pictures, printed.removesuffix("\n").split("\n"), strict=True):
         answer, probs = json.loads(line), predictor(read_rgb(path))
         ours = predictor.class_of(probs)
-        theirs = np.array([answer[KEYS["probabilities"]][name] for name in predictor.classes])
+        theirs = np.array([answer["probabilities"][name] for name in predictor.classes])
         differences.append(float(np.abs(theirs - probs).max()))
         decided = abs(probs.max() - predictor.reject_below) > TOLERANCE  # else either may say unknown
-        if (answer[KEYS["class"]] != ours and decided) or differences[-1] > TOLERANCE:
+        if (answer["class"] != ours and decided) or differences[-1] > TOLERANCE:
             raise UserError(
-                f"{path}: the library says {answer[KEYS['class']]}, Python says {ours}; probabilities differ by "
+                f"{path}: the library says {answer['class']}, Python says {ours}; probabilities differ by "
                 f"{differences[-1]:.1e}, allowed {TOLERANCE:.0e}. Nothing was written."
             )
     return max(differences)

@@ -373,14 +373,18 @@ def submission(build, networks, tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="session")
-def library(submission):
-    """libji.so, loaded."""
-    library = ctypes.CDLL(str(submission / "lib" / "libji.so"))
+def load_library(root):
+    """libji.so of a submission."""
+    library = ctypes.CDLL(str(root / "lib" / "libji.so"))
     library.ji_create_predictor.restype = ctypes.c_void_p
     for name in ("ji_destroy_predictor", "ji_calc_frame", "ji_calc_buffer", "ji_calc_file", "ji_calc_video_file"):
         getattr(library, name).argtypes = (ctypes.c_void_p,)  # the first; the others convert by themselves
     return library
+
+
+@pytest.fixture(scope="session")
+def library(submission):
+    return load_library(submission)
 
 
 @pytest.fixture
@@ -431,6 +435,31 @@ def test_library_draws_on_a_copy_of_the_picture(ji, predictor, pictures, tmp_pat
     assert ji.ji_calc_file(predictor, str(pictures[0]).encode(), None, str(written).encode(), None) == 0
     assert read_rgb(written).shape == read_rgb(pictures[0]).shape
     assert list(tmp_path.iterdir()) == [written]
+
+
+def test_what_is_drawn_is_a_setting(submission, tmp_path, capfd):
+    shutil.copytree(submission, tmp_path / "drawing")
+    sheet = np.zeros((20 * (len(CLASSES) + 1 + 101), 40, 3), np.uint8)  # names, unknown, 0 % ... 100 %: all a white box
+    sheet.reshape(-1, 20, 40, 3)[:, 4:16, :30, :2] = 255
+    Image.fromarray(sheet).save(tmp_path / "drawing" / "model" / "names.png")
+    Image.new("RGB", (400, 300), (128, 128, 128)).save(tmp_path / "given.png")
+    ji = load_library(tmp_path / "drawing")
+    predictor, given, drawn = ji.ji_create_predictor(0), np.full((300, 400, 3), 128, np.uint8), {}
+    for args in ("", '{"draw_confidence": false}', '{"draw_result": false}'):
+        out = Frame()
+        assert ji.ji_calc_frame(predictor, ctypes.byref(Frame.of(given)), args.encode(), ctypes.byref(out), None) == 0
+        drawn[args] = np.flatnonzero((out.pixels() != given).any((0, 2)))
+    ji.ji_destroy_predictor(predictor)
+    (tmp_path / "drawing" / "model" / "names.png").write_bytes(b"")
+    predictor = ji.ji_create_predictor(0)
+    assert ask(ji, predictor, tmp_path / "given.png", "", tmp_path / "out.png")[0] == 0
+    assert "names.png: empty file (0 bytes). Make the submission again." in capfd.readouterr().err
+    assert (read_rgb(tmp_path / "out.png") == given).all()
+    ji.ji_destroy_predictor(predictor)
+    both, name, nothing = drawn.values()
+    assert len(name) > 20
+    assert len(both) == pytest.approx(2 * len(name), abs=4)
+    assert len(nothing) == 0
 
 
 def test_library_returns_its_codes(ji, predictor, pictures):
@@ -564,15 +593,15 @@ def test_args_that_cannot_be_followed_are_refused_with_the_reason(ji, predictor,
 def test_a_picture_that_cannot_be_written_does_not_cost_the_answer(ji, predictor, pictures, tmp_path, capfd):
     (tmp_path / "folder.png").mkdir()
     wide = tmp_path / "wide.png"
-    Image.new("RGB", (70_000, 1)).save(wide)  # more than JPEG can hold
+    Image.new("RGB", (1_100_000, 1)).save(wide)  # more than JPEG can hold, and than libpng writes
     for path, out_file in (
         (pictures[0], "/nowhere/a.png"), (pictures[0], tmp_path / "a.bmp"), (pictures[0], tmp_path / "folder.png"),
-        (wide, tmp_path / "wide.jpg"),
+        (wide, tmp_path / "wide.jpg"), (wide, tmp_path / "wider.png"),
     ):  # fmt: skip
         assert ask(ji, predictor, path, {}, out_file) == ask(ji, predictor, path, {})
         error = capfd.readouterr().err
         assert error.startswith(f"libji: {out_file}: cannot be written (")
-        assert error.count("\n") == 1
+        assert error.count("\n") == 1, error  # no lines of the libraries' own
     assert {path.name for path in tmp_path.iterdir()} == {"folder.png", "wide.png"}
 
 

@@ -11,7 +11,7 @@
  *   alert_classes    names of labels.txt that are an alert: event->code is JISDK_CODE_ALARM, "$is_alert" true ([])
  *   draw_result      is the class written on the picture that is given out? (true)
  *   draw_confidence  and its confidence? (true)
- *   language         such as "zh": classes are named as in mark_text_zh; "": as in labels.txt ("")
+ *   language         such as "zh": event->json names classes as in mark_text_zh; "": as in labels.txt ("")
  *   mark_text_...    names in a language: of all classes, in the order of labels.txt, then the word for unknown
  *   answer           event->json: any JSON value, in which "$class", "$confidence", "$probabilities" (an object of all classes) and
  *                    "$is_alert" stand for what is answered. Its keys are lower-case letters, digits and underscores.

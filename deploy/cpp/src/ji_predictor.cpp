@@ -60,16 +60,21 @@ std::string JiPredictor::describe(const Answer& answer, const Finding& finding, 
                                             {"$is_alert", finding.is_alert}}));
 }
 
+/// What goes wrong with the letters costs them only, not the answer.
 void JiPredictor::draw(const Finding& finding, const JiSettings& settings, Image& drawn) {
     drawn = request_.picture();
     if (!settings.draw_result) return;
-    if (!names_) names_.emplace(names_file_, model_.classes.size());
     std::optional<int> percent;
     if (settings.draw_confidence) percent = int(std::lround(100 * finding.confidence));
-    names_->draw(drawn, finding.name, percent);
+    try {
+        if (!names_) names_.emplace(names_file_, model_.classes.size());
+        names_->draw(drawn, finding.name, percent);
+    } catch (const std::runtime_error& error) {
+        std::fprintf(stderr, "libji: %s\n", error.what());
+    }
 }
 
-/// Appears whole or not at all: written beside, then renamed. What goes wrong costs the picture only, not the answer.
+/// Appears whole or not at all: written beside, then renamed. What goes wrong costs the picture only.
 void JiPredictor::write_picture(const std::string& path, const Image& drawn) {
     fs::path final(path);
     fs::path temporary = final.parent_path() / ("." + final.stem().string() + "." + std::to_string(getpid()) + ".tmp" + final.extension().string());

@@ -5,13 +5,13 @@
 
 Leaves RUN/submission/: lib/ (libji.so and OpenVINO), bin/ (classify), model/, config/, include/, example/ and licenses/.
 Before the folder appears, a C program built against a copy of it must answer for validation pictures as Python does.
-OpenCV's core and imgproc, and libjpeg, libpng, libtiff, libwebp, libwebpdemux, libgif and zlib are expected on the machine that
-runs it.
+It needs x86-64 Linux with glibc 2.28 or newer and libstdc++ (`recipe.system_needs` checks that), and nothing else.
 """
 
 import argparse
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -23,8 +23,10 @@ import pandas as pd
 from common.errors import UserError
 from common.files import staged_folder, write_json
 from data.decode import read_rgb
+from recipe.names_picture import names_picture
 from recipe.pictures import held_out_files
 from recipe.predictor import IrPredictor, check_exported
+from recipe.system_needs import check_needs
 from utils import session
 from utils.run_folder import DeployFolder
 from utils.runlog import log
@@ -34,9 +36,10 @@ TOLERANCE = 1e-3  # of probabilities: JPEG decoders differ a little
 PICTURES = 20  # of the validation set, for the proof
 # Debian packages whose code is linked or compiled in.
 LICENSED = (
-    "libopencv-core-dev", "nlohmann-json3-dev", "libjpeg62-turbo", "libpng16-16", "libtiff6", "libwebp7", "libwebpdemux2",
-    "libgif7",
+    "nlohmann-json3-dev", "libjpeg62-turbo-dev", "libpng-dev", "libtiff-dev", "libwebp-dev", "libgif-dev", "zlib1g-dev",
+    "libdeflate-dev", "liblzma-dev", "libzstd-dev", "libstdc++6",
 )  # fmt: skip
+ENGLISH = {**os.environ, "LC_ALL": "C"}
 ANSWER = {"class": "$class", "confidence": "$confidence", "probabilities": "$probabilities"}  # see ji.h
 
 
@@ -50,6 +53,7 @@ def main(argv=None):
     pictures = evenly(*held_out_files(run), PICTURES)
     with staged_folder(run.folder.submission) as folder:
         lay_out(folder, model, args.build)
+        check_needs({str(file.relative_to(folder)): _call("objdump", "-p", file, env=ENGLISH) for file in elf_files(folder)})
         difference = prove(folder, model, pictures)
     log.info(f"{run.folder.submission}: answers as Python does (probabilities within {difference:.1e} on {len(pictures)} pictures)")
 
@@ -75,11 +79,22 @@ def lay_out(folder, model, build):
     files = DeployFolder(model.parent)
     for source in (model, model.with_suffix(".bin"), files.labels, files.manifest):
         shutil.copy(source, folder / "model")  # under their own names, by which the manifest knows them
+    names_picture(IrPredictor(model).classes).save(folder / "model" / "names.png")
     (folder / "config").mkdir()
     config = {"model": model.name, "threads": 0, "draw_result": True, "draw_confidence": True, "answer": ANSWER}
     write_json(folder / "config" / "algo_config.json", config)
     shutil.copytree(REPO / "deploy" / "cpp" / "example", folder / "example")
     copy_licences(folder / "licenses")
+
+
+def elf_files(folder):
+    """Programs and libraries in `folder`, each once."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink() and _starts_as_elf(path)]
+
+
+def _starts_as_elf(path):
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
 
 
 def copy_licences(folder):

@@ -34,6 +34,7 @@ from deploy.inputs import NetworkInput
 from deploy.notes import model_info
 from deploy.onnx_file import export_onnx
 from deploy.openvino_ir import write_ir
+from recipe.names_picture import names_picture
 from tests.cpp_build import REPO, missing_tools
 
 SIZE, RESIZE = 64, 75  # an odd number to cut off, so that rounding is seen
@@ -365,6 +366,7 @@ def submission(build, networks, tmp_path_factory):
     """A folder as it is handed in: lib/, model/, config/."""
     root = tmp_path_factory.mktemp("submission")
     shutil.copytree(networks["floats"].parent, root / "model")
+    names_picture(CLASSES).save(root / "model" / "names.png")
     (root / "lib").mkdir()
     shutil.copy(build / "lib" / "libji.so", root / "lib")
     (root / "config").mkdir()
@@ -430,36 +432,65 @@ def test_library_draws_on_a_copy_of_the_picture(ji, predictor, pictures, tmp_pat
     assert ji.ji_calc_frame(predictor, ctypes.byref(given), None, ctypes.byref(out), None) == 0
     drawn = out.pixels()
     assert drawn.shape == bgr.shape
-    assert (drawn != bgr).any()
+    assert drawn[:30].min() < 20  # the rim of letters
+    assert drawn[:30].max() > 235
+    assert (drawn[30:] == 128).all()
     assert (bgr == 128).all()
     assert ji.ji_calc_file(predictor, str(pictures[0]).encode(), None, str(written).encode(), None) == 0
     assert read_rgb(written).shape == read_rgb(pictures[0]).shape
     assert list(tmp_path.iterdir()) == [written]
 
 
-def test_what_is_drawn_is_a_setting(submission, tmp_path, capfd):
-    shutil.copytree(submission, tmp_path / "drawing")
-    sheet = np.zeros((20 * (len(CLASSES) + 1 + 101), 40, 3), np.uint8)  # names, unknown, 0 % ... 100 %: all a white box
-    sheet.reshape(-1, 20, 40, 3)[:, 4:16, :30, :2] = 255
-    Image.fromarray(sheet).save(tmp_path / "drawing" / "model" / "names.png")
-    Image.new("RGB", (400, 300), (128, 128, 128)).save(tmp_path / "given.png")
-    ji = load_library(tmp_path / "drawing")
-    predictor, given, drawn = ji.ji_create_predictor(0), np.full((300, 400, 3), 128, np.uint8), {}
+def test_name_and_percentage_that_are_drawn_are_those_of_the_answer(submission, pictures, tmp_path):
+    """Seen by a names.png whose cells are plain squares, each as bright as its number says."""
+    cells = np.zeros((len(CLASSES) + 1 + 101, 48, 48, 3), np.uint8)
+    cells[..., 0], cells[..., 1] = 2 * np.arange(len(cells))[:, None, None], 255  # all letter, all rim
+    for reject, unknown in (("0", False), ("1", True)):
+        root = shutil.copytree(submission, tmp_path / reject)
+        Image.fromarray(cells.reshape(-1, 48, 3)).save(root / "model" / "names.png")
+        (root / "config" / "algo_config.json").write_text(f'{{"reject": {reject}}}')
+        ji = load_library(root)
+        predictor = ji.ji_create_predictor(0)
+        for path in pictures:
+            event, out, bgr = Event(), Frame(), cv2.resize(read_rgb(path)[..., ::-1], (480, 480))
+            assert ji.ji_calc_frame(predictor, ctypes.byref(Frame.of(bgr)), None, ctypes.byref(out), ctypes.byref(event)) == 0
+            answer, drawn = json.loads(event.json), out.pixels()
+            name, percentage = drawn[29, 29, 0] // 2, drawn[29, 69, 0] // 2
+            assert name == (len(CLASSES) if unknown else CLASSES.index(answer["class"]))
+            assert percentage == len(CLASSES) + 1 + round(100 * answer["confidence"])
+        ji.ji_destroy_predictor(predictor)
+
+
+def test_what_is_drawn_is_a_setting(submission, tmp_path):
+    root = shutil.copytree(submission, tmp_path / "root")
+    sheet = np.zeros((len(CLASSES) + 1 + 101, 20, 40, 3), np.uint8)  # names, unknown, 0 % ... 100 %: all of one width
+    sheet[:, 4:16, :30, :2] = 255
+    Image.fromarray(sheet.reshape(-1, 40, 3)).save(root / "model" / "names.png")
+    ji, given, columns = load_library(root), np.full((300, 400, 3), 128, np.uint8), []
+    predictor = ji.ji_create_predictor(0)
     for args in ("", '{"draw_confidence": false}', '{"draw_result": false}'):
         out = Frame()
         assert ji.ji_calc_frame(predictor, ctypes.byref(Frame.of(given)), args.encode(), ctypes.byref(out), None) == 0
-        drawn[args] = np.flatnonzero((out.pixels() != given).any((0, 2)))
+        columns.append(int((out.pixels() != given).any((0, 2)).sum()))
     ji.ji_destroy_predictor(predictor)
-    (tmp_path / "drawing" / "model" / "names.png").write_bytes(b"")
+    both, name, nothing = columns
+    assert name > 20
+    assert both == pytest.approx(2 * name, abs=4)
+    assert nothing == 0
+
+
+def test_names_of_other_classes_are_not_drawn(submission, tmp_path, capfd):
+    """Nor do they cost the answer."""
+    root = shutil.copytree(submission, tmp_path / "root")
+    names_picture([*CLASSES, "another"]).save(root / "model" / "names.png")
+    given, written = tmp_path / "given.png", tmp_path / "out.png"
+    Image.new("RGB", (400, 300), (128, 128, 128)).save(given)
+    ji = load_library(root)
     predictor = ji.ji_create_predictor(0)
-    assert ask(ji, predictor, tmp_path / "given.png", "", tmp_path / "out.png")[0] == 0
-    assert "names.png: empty file (0 bytes). Make the submission again." in capfd.readouterr().err
-    assert (read_rgb(tmp_path / "out.png") == given).all()
+    assert ask(ji, predictor, given, "", written)[:2] == (0, 1)
+    assert "names.png: not of this network's 3 classes. Make the submission again." in capfd.readouterr().err
+    assert (read_rgb(written) == 128).all()
     ji.ji_destroy_predictor(predictor)
-    both, name, nothing = drawn.values()
-    assert len(name) > 20
-    assert len(both) == pytest.approx(2 * len(name), abs=4)
-    assert len(nothing) == 0
 
 
 def test_library_returns_its_codes(ji, predictor, pictures):

@@ -6,11 +6,14 @@ import stat
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.errors import UserError
 from common.files import sha256, write_json
 from recipe import submission
+from recipe.names_picture import CELL, names_picture
+from recipe.system_needs import check_needs
 from utils.run_folder import RunFolder
 
 
@@ -55,11 +58,11 @@ def test_what_is_handed_in_answers_as_python_does(run, build, model, reject, mon
         name.partition(".so")[0] + ".so" + (".12" if "tbb.so.12" in name else "") for name in names(folder / "lib")
     }
     assert (folder / "bin" / "classify").stat().st_mode & stat.S_IXUSR
-    assert names(folder / "model") == {model, model.replace(".xml", ".bin"), "labels.txt", "manifest.json"}
+    assert names(folder / "model") == {model, model.replace(".xml", ".bin"), "labels.txt", "names.png", "manifest.json"}
     assert json.loads((folder / "config" / "algo_config.json").read_text())["model"] == model
     assert names(folder / "include") == {"ji.h"}
     assert names(folder / "example") == {"answer.c"}
-    assert {"openvino", "nlohmann-json3-dev.txt", "libopencv-core-dev.txt"} <= names(folder / "licenses")
+    assert {"openvino", "nlohmann-json3-dev.txt", "libtiff-dev.txt"} <= names(folder / "licenses")
     assert any(path.is_file() for path in (folder / "licenses" / "openvino").rglob("*"))
 
 
@@ -129,6 +132,43 @@ def test_a_licence_that_is_not_there_is_told(build, tmp_path, monkeypatch, said)
     submission.copy_licences(tmp_path)
     assert said.text.startswith("/usr/share/doc/no-such-package/copyright: not there")
     assert "nlohmann" not in said.text
+
+
+def header(needed, version):
+    """As `objdump -p` prints it."""
+    return f"Dynamic Section:\n  NEEDED               {needed}\n\nVersion References:\n    0x0d696914 0x00 13 {version}\n"
+
+
+def test_a_library_that_would_be_missing_is_refused(said):
+    handed_in = {
+        "lib/libji.so": header("libopenvino.so.1", "GLIBC_2.28"),
+        "lib/libopenvino.so.1": header("libc.so.6", "GLIBCXX_3.4.9"),
+    }
+    check_needs(handed_in)
+    assert said.text == ""
+    with pytest.raises(UserError, match=r"bin/classify: needs libopencv_core.so.406, which is not handed in"):
+        check_needs({**handed_in, "bin/classify": header("libopencv_core.so.406", "GLIBC_2.4")})
+
+
+def test_newer_systems_that_would_be_needed_are_told(said):
+    check_needs({"lib/libji.so": header("libc.so.6", "GLIBC_2.34"), "bin/classify": header("libc.so.6", "GLIBCXX_3.4.30")})
+    assert "lib/libji.so: needs GLIBC_2.34, but" in said.text
+    assert "bin/classify: needs GLIBCXX_3.4.30, but" in said.text
+
+
+def test_class_names_are_drawn_in_any_script_or_as_numbers(said):
+    names = ["dress", "платье", "فستان", "\U000f1234"]
+    cells, numbers = (cells_of(names_picture(texts)) for texts in (names, ["0", "1", "2", "3"]))
+    assert len(cells) == 4 + 1 + 101
+    assert (cells[..., 1] >= cells[..., 0]).all()  # letters lie within their rim
+    assert (cells.max((1, 2))[:, :2] == 255).all()  # no cell is empty
+    same = [np.array_equal(ours[:, :28], number[:, :28]) for ours, number in zip(cells[:4], numbers, strict=False)]
+    assert same == [False, False, False, True]
+    assert "no font here can write 1 class names (\U000f1234): output pictures show the numbers" in said.text
+
+
+def cells_of(sheet):
+    return np.asarray(sheet).reshape(-1, CELL, sheet.width, 3)
 
 
 def test_pictures_are_taken_evenly_over_the_classes():

@@ -74,10 +74,8 @@ Kind kind_of(const ov::Model& model) {
         if (type == ov::element::u8 && shape[3].compatible(3))
             return shape[1].is_dynamic() || shape[2].is_dynamic() ? Kind::picture : Kind::pixels;
     }
-    std::ostringstream what;
-    what.imbue(std::locale::classic());
-    what << "its input is " << type << " " << shape << "; f32 (N,3,S,S) and u8 (N,S,S,3) or (1,H,W,3) are understood." << EXPORT_AGAIN;
-    throw std::runtime_error(what.str());
+    throw std::runtime_error("its input is " + type.to_string() + " " + shape.to_string() +
+                             "; f32 (N,3,S,S) and u8 (N,S,S,3) or (1,H,W,3) are understood." + EXPORT_AGAIN);
 }
 
 bool pads(const ov::Model& model) {
@@ -123,12 +121,8 @@ std::vector<std::string> class_names(const ov::Model& model, const fs::path& xml
         while (words >> name) names.push_back(name);
     }
     auto outputs = model.output().get_partial_shape();
-    if (outputs.rank() != 2 || outputs[1] != ov::Dimension(names.size())) {
-        std::ostringstream what;
-        what.imbue(std::locale::classic());
-        what << names.size() << " class names for an output of shape " << outputs << "." << EXPORT_AGAIN;
-        throw std::runtime_error(what.str());
-    }
+    if (outputs.rank() != 2 || outputs[1] != ov::Dimension(names.size()))
+        throw std::runtime_error(std::to_string(names.size()) + " class names for an output of shape " + outputs.to_string() + "." + EXPORT_AGAIN);
     return names;
 }
 

@@ -11,6 +11,13 @@
 #include "errors.h"
 #include "pixels.h"
 
+// Compressions of libtiff's that are not read here. Named in its stead, they stay out, and with them JBIG-KIT, which is under the GPL.
+extern "C" {
+int TIFFInitJBIG(TIFF*, int) { return 0; }
+int TIFFInitLERC(TIFF*, int) { return 0; }
+int TIFFInitWebP(TIFF*, int) { return 0; }
+}
+
 namespace deploy {
 namespace {
 

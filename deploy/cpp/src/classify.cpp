@@ -36,7 +36,7 @@ void check_output() {
 
 /// Exit status 0 if at least one picture was classified.
 int classify(const Options& options) {
-    Model model = load_model(options.model, {options.device, options.threads, ov::hint::PerformanceMode::THROUGHPUT});
+    Model model = load_model(options.model, {options.device, options.threads, ov::hint::PerformanceMode::THROUGHPUT, options.cache});
     auto writer = make_writer(options.output, std::cout, model.classes, options.reject_below.value_or(model.reject_below));
     size_t next = 0, classified = 0;
     auto source = [&] { return next < options.pictures.size() && !caught ? std::optional(options.pictures[next++]) : std::nullopt; };

@@ -19,6 +19,8 @@ const char* const HELP =
     "  --model FILE         model.xml, with model.bin and (if there is one) labels.txt beside it\n"
     "  --device NAME        OpenVINO device (default: CPU)\n"
     "  --threads N          threads for decoding, and as many for inference (default: all cores)\n"
+    "  --cache FOLDER       keeps the compiled network, for a faster start next time; '' for nowhere (default: classify/ in\n"
+    "                       $XDG_CACHE_HOME or ~/.cache)\n"
     "  --batch-files WHAT   what to classify, the same as naming it without the option: pictures, folders (all files\n"
     "                       below, in the order of their names) and .txt files with one path a line\n"
     "  --list FILE          the paths in FILE, one a line, whatever its name ends in\n"
@@ -32,12 +34,13 @@ const char* const HELP =
     "Exit status: 0 if at least one picture was classified, 1 if none was or nothing could be done, 2 for a wrong command;\n"
     "after Ctrl-C 130: the rows that are there are whole, and the JSON list is closed.\n";
 
-enum { MODEL = 256, DEVICE, THREADS, BATCH_FILES, LIST, MAX_PIXELS_OF, REJECT, OUTPUT, BENCHMARK, SECONDS };
+enum { MODEL = 256, DEVICE, THREADS, CACHE, BATCH_FILES, LIST, MAX_PIXELS_OF, REJECT, OUTPUT, BENCHMARK, SECONDS };
 
 const option OPTIONS[] = {
     {"model", required_argument, nullptr, MODEL},
     {"device", required_argument, nullptr, DEVICE},
     {"threads", required_argument, nullptr, THREADS},
+    {"cache", required_argument, nullptr, CACHE},
     {"batch-files", required_argument, nullptr, BATCH_FILES},
     {"list", required_argument, nullptr, LIST},
     {"max-pixels", required_argument, nullptr, MAX_PIXELS_OF},
@@ -72,6 +75,7 @@ Options parse_options(int argc, char** argv) {
             case MODEL: options.model = optarg; break;
             case DEVICE: options.device = optarg; break;
             case THREADS: options.threads = int(whole_number("threads", 0, 1024)); break;
+            case CACHE: options.cache = optarg; break;
             case 1:
             case BATCH_FILES: append(options.pictures, list_pictures({optarg})); break;
             case LIST: append(options.pictures, read_list(optarg)); break;

@@ -546,6 +546,7 @@ def test_library_without_a_usable_network_says_why(submission, config, message, 
     done = subprocess.run([sys.executable, "-c", script, tmp_path / "broken" / "lib" / "libji.so"], capture_output=True, text=True)
     assert done.stdout == "0\n"
     assert message in done.stderr
+    assert ("config/algo_config.json: " in done.stderr) == ("gone.xml" not in config)
 
 
 def ask(ji, predictor, path, args, out_file=None):

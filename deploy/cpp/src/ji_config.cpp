@@ -124,21 +124,6 @@ void read_config(const Json& config, JiConfig& result) {
     }
 }
 
-}  // namespace
-
-JiConfig read_ji_config() {
-    JiConfig result;
-    result.model = "model.xml";
-    fs::path path = home() / "config" / "algo_config.json";
-    try {
-        if (std::ifstream file{path}) read_config(parse_object({std::istreambuf_iterator<char>(file), {}}), result);
-    } catch (const std::exception& error) {
-        throw std::runtime_error(path.string() + ": " + error.what() + ". See ji.h for what it may hold.");
-    }
-    result.model = home() / "model" / result.model;
-    return result;
-}
-
 void check_settings(const JiSettings& settings, const std::vector<std::string>& classes) {
     for (const auto& name : settings.alert_classes)
         if (std::find(classes.begin(), classes.end(), name) == classes.end())
@@ -149,6 +134,38 @@ void check_settings(const JiSettings& settings, const std::vector<std::string>& 
                                              " names that differ: of the classes, in the order of labels.txt, then the word for unknown");
     if (!settings.language.empty() && !settings.class_texts.count(settings.language))
         refuse("language", "is '" + settings.language + "', but there is no '" + MARK_TEXT + settings.language + "'");
+}
+
+fs::path config_file() { return home() / "config" / "algo_config.json"; }
+
+/// `action`, whose exceptions then say where.
+template <typename Action>
+void within_config(Action action) {
+    try {
+        action();
+    } catch (const std::exception& error) {
+        throw std::runtime_error(config_file().string() + ": " + error.what() + ". See ji.h for what it may hold.");
+    }
+}
+
+}  // namespace
+
+JiConfig read_ji_config() {
+    JiConfig result;
+    result.model = "model.xml";
+    within_config([&] {
+        std::ifstream file(config_file());
+        if (file)
+            read_config(parse_object({std::istreambuf_iterator<char>(file), {}}), result);
+        else if (fs::exists(config_file()))
+            throw std::runtime_error("cannot be read");
+    });
+    result.model = home() / "model" / result.model;
+    return result;
+}
+
+void check_config(const JiConfig& config, const std::vector<std::string>& classes) {
+    within_config([&] { check_settings(config.settings, classes); });
 }
 
 JiSettings changed(JiSettings settings, const char* args, const std::vector<std::string>& classes) {

@@ -5,11 +5,11 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "errors.h"
-#include "request.h"
 
 namespace deploy {
 
@@ -33,8 +33,8 @@ struct JiConfig {
 /// From ../config/algo_config.json beside the folder of this library. Throws std::runtime_error.
 JiConfig read_ji_config();
 
-/// Throws std::runtime_error for settings that do not go with a network of these classes.
-void check_settings(const JiSettings& settings, const std::vector<std::string>& classes);
+/// Throws std::runtime_error for a file with settings that do not go with a network of these classes.
+void check_config(const JiConfig& config, const std::vector<std::string>& classes);
 
 /// `args` that cannot be followed.
 struct ArgsError : std::runtime_error {

@@ -41,7 +41,7 @@ JiPredictor::JiPredictor(const JiConfig& config)
       request_(model_, settings_.max_pixels),
       names_file_(fs::path(config.model).replace_filename("names.png")) {
     labels_.push_back(UNKNOWN);
-    check_settings(settings_, model_.classes);
+    check_config(config, model_.classes);
 }
 
 JiPredictor::Finding JiPredictor::judge(const Answer& answer, const JiSettings& settings) const {

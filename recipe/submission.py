@@ -52,6 +52,7 @@ def main(argv=None):
     pictures = evenly(*held_out_files(run), PICTURES)
     with staged_folder(run.folder.submission) as folder:
         lay_out(folder, model, args.build)
+        compile_network(folder, model.name, pictures[0])
         check_needs({str(file.relative_to(folder)): _call("objdump", "-p", file, env=ENGLISH) for file in elf_files(folder)})
         difference = prove(folder, model, pictures)
     log.info(f"{run.folder.submission}: answers as Python does (probabilities within {difference:.1e} on {len(pictures)} pictures)")
@@ -84,6 +85,11 @@ def lay_out(folder, model, build):
     write_json(folder / "config" / "algo_config.json", config)
     shutil.copytree(REPO / "deploy" / "cpp" / "example", folder / "example")
     copy_licences(folder / "licenses")
+
+
+def compile_network(folder, name, picture):
+    """Leave the network compiled for this machine's processor in model/compiled, where both programs find it: a faster start."""
+    _call(folder / "bin" / "classify", "--model", folder / "model" / name, "--cache", folder / "model" / "compiled", picture)
 
 
 def elf_files(folder):

@@ -6,6 +6,8 @@
  *
  *   model            file in ../model ("model.xml")
  *   threads          of inference; 0: all cores (0)
+ *   cache            folder into which the compiled network may be written, so that later starts are faster; without it, nothing is
+ *                    written, but a network that lies compiled in ../model/compiled is used on processors like that it was made on
  *   max_pixels       encoded pictures with more are refused before they are decoded (200000000)
  *   reject           the class is "unknown" where the confidence is below it, 0 to 1; 0: never (what the network was exported with)
  *   alert_classes    names of labels.txt that are an alert: event->code is JISDK_CODE_ALARM, "$is_alert" true ([])
@@ -17,7 +19,7 @@
  *                    "$is_alert" stand for what is answered. Its keys are lower-case letters, digits and underscores.
  *                    ({"class": "$class", "confidence": "$confidence", "probabilities": "$probabilities"})
  *
- * `args` is a JSON object of the same keys but model and threads, which holds for one call; NULL or "": none. As the platform's
+ * `args` is a JSON object of the same keys but model, threads and cache, which holds for one call; NULL or "": none. As the platform's
  * demos answer:
  *   {"answer": {"algorithm_data": {"is_alert": "$is_alert", "target_info": [{"name": "$class", "confidence": "$confidence"}]},
  *               "model_data": {"objects": [{"name": "$class", "confidence": "$confidence"}]}}}

@@ -61,7 +61,7 @@ std::optional<Compiled> CompiledFile::read(const fs::path& folder, const ov::Any
         std::string line;
         if (std::ifstream file{path}; !std::getline(file, line)) return {};
         const Json head = Json::parse(line);
-        auto blob = ov::read_tensor_data(path, ov::element::u8, ov::PartialShape::dynamic(1), line.size() + 1);
+        const auto blob = ov::read_tensor_data(path, ov::element::u8, ov::PartialShape::dynamic(1), line.size() + 1);
         if (hash_of(blob.data(), blob.get_byte_size()) != head.at("sha256")) return {};
         return Compiled{core_.import_model(blob, device_, properties), head.at("notes").get<Notes>()};
     } catch (const std::exception&) {

@@ -119,6 +119,8 @@ void read_config(const Json& config, JiConfig& result) {
             result.model = text(key, value);
         else if (key == "threads")
             result.threads = int(whole_number(key, value, 0, 1024));
+        else if (key == "cache")
+            result.cache = text(key, value);
         else if (!read_setting(key, value, result.settings))
             throw std::runtime_error("unknown key '" + key + "'");
     }
@@ -172,7 +174,7 @@ JiSettings changed(JiSettings settings, const char* args, const std::vector<std:
     try {
         const Json object = parse_object(args);
         for (const auto& [key, value] : object.items()) {
-            if (key == "model" || key == "threads") refuse(key, "cannot change from call to call; it belongs into algo_config.json");
+            if (key == "model" || key == "threads" || key == "cache") refuse(key, "cannot change from call to call; it belongs into algo_config.json");
             if (!read_setting(key, value, settings)) throw std::runtime_error("unknown key '" + key + "'");
         }
         check_settings(settings, classes);

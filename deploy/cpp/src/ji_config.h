@@ -26,7 +26,8 @@ struct JiSettings {
 
 struct JiConfig {
     std::filesystem::path model;
-    int threads = 0;  // of inference; 0: all cores
+    int threads = 0;    // of inference; 0: all cores
+    std::string cache;  // folder for the compiled network, see model.h
     JiSettings settings;
 };
 

@@ -36,7 +36,7 @@ nlohmann::ordered_json filled(const nlohmann::ordered_json& value, const nlohman
 
 JiPredictor::JiPredictor(const JiConfig& config)
     : settings_(config.settings),
-      model_(load_model(config.model, {"CPU", config.threads, ov::hint::PerformanceMode::LATENCY})),
+      model_(load_model(config.model, {"CPU", config.threads, ov::hint::PerformanceMode::LATENCY, config.cache})),
       labels_(model_.classes),
       request_(model_, settings_.max_pixels),
       names_file_(fs::path(config.model).replace_filename("names.png")) {

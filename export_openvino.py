@@ -21,7 +21,7 @@ from common.errors import UserError
 from common.files import staged_folder
 from deploy.inputs import NetworkInput
 from deploy.manifest import write_manifest
-from deploy.timing import compare
+from deploy.timing import compare, machine
 from recipe.exporting import open_export
 from recipe.labels import label_rows
 from recipe.page import check_runtime, write_page
@@ -138,6 +138,12 @@ def report(folder):
         log.info("\n" + "\n".join(f"{what}: {number}" for what, number in label_rows(teacher)))
     speed = [(name, f"{ms:.2f}", f"{p99:.2f}", f"{fps:.0f}", f"{rate:.0f}") for name, ms, p99, fps, rate in deploy["speed"]]
     log.info("\n" + format_table(speed, ("engine (CPU)", "ms an image", "p99 ms", "FPS", "FPS, many at a time")))
+    milliseconds = {name: ms for name, ms, *_ in deploy["speed"]}
+    if int8 := milliseconds.get("OpenVINO INT8"):
+        fp32 = milliseconds["OpenVINO"]
+        faster = folder.exported.network_int8 if int8 < fp32 else folder.exported.network
+        ratio = max(int8, fp32) / min(int8, fp32)
+        log.info(f"\nThe faster one here, {ratio:.2f} times as fast one at a time: {faster} ({machine()})")
     if found := deploy["calibration"]:
         log.info(
             f"\ncalibration: temperature {found['temperature']:.2f}, fitted on {found['fitted_on']} ({found['pictures']}); "

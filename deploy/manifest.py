@@ -5,6 +5,7 @@ from importlib import metadata
 from common.files import read_json, sha256, write_json, write_text
 from deploy.notes import number_in
 from deploy.openvino_ir import F32
+from deploy.timing import machine
 from utils.calibration import LIMITS
 
 SHRINK_ON_LOAD = "JPEGs: decode at the smallest of libjpeg's scales k/8, k = 1..8, that leaves both sides (rounded up) >= resize"
@@ -59,6 +60,7 @@ def write_manifest(files, checkpoint, meta, network_input, measured, code_versio
             "largest_difference_from_pytorch": measured["parity"],
             "calibration": measured["calibration"],  # the logits are divided by its temperature already
             "reject_below": measured["reject_below"],
+            "speed_measured_on": machine(),
             "speed": {
                 name: {"ms": ms, "p99_ms": p99, "fps": fps, "fps_throughput": rate}
                 for name, ms, p99, fps, rate in measured["speed"]

@@ -4,7 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import joblib
 import numpy as np
+import openvino as ov
+import torch
 
 from deploy.engines import onnx_runner, openvino_runner, openvino_stream_runner, torch_runner
 
@@ -19,6 +22,14 @@ class Engine:
     run: Callable  # on one image, (1, ...), tuned for latency
     stream: Callable  # on all of `batch`, tuned for throughput
     batch: np.ndarray  # (N, ...), as this engine takes it
+
+
+def machine():
+    """The processor that speeds are of, and whether it multiplies INT8 by instructions of its own, in words."""
+    able = [name for name, there in torch.cpu.get_capabilities().items() if there is True]
+    int8 = [name for name in able if name.endswith("vnni") or name == "amx_int8"]
+    name = ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
+    return f"{joblib.cpu_count()} cores of {name}, INT8 instructions: {', '.join(int8) or 'none'}"
 
 
 def compare(engines, *, repeats=100):

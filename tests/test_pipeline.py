@@ -63,11 +63,17 @@ def test_three_scripts_leave_what_the_readme_says(finished):
     ):
         assert line in export.stdout
     assert not list(folder.rglob("*.tmp*")), "no temporary file is left"
+    manifest = json.loads((folder / "deploy" / "manifest.json").read_text())
+    faster = min(
+        ("OpenVINO", "model.xml"), ("OpenVINO INT8", "model_int8.xml"), key=lambda engine: manifest["speed"][engine[0]]["ms"]
+    )[1]
+    assert f"times as fast one at a time: {folder / 'deploy' / faster} ({manifest['speed_measured_on']})" in export.stdout
 
 
 OURS = (
     "largest difference", "INT8: ", "what ", "----", "teacher, ", "student, ", "ONNX  ", "OpenVINO IR", "engine (CPU)", "PyTorch ",
     "ONNX Runtime", "OpenVINO  ", "OpenVINO INT8", "labels that the teacher doubts: ", "calibration: temperature ", "report: ",
+    "The faster one here, ",
 )  # fmt: skip
 
 

@@ -4,7 +4,6 @@
  * A linker takes the newest version of each function of glibc. Where that came after 2.28, `ld --wrap=NAME` (CMakeLists.txt names the
  * same ones) sends all calls here, those in libstdc++ and the codecs too, and from here they go to the version of 2002.
  */
-#include <stdio.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
@@ -50,8 +49,3 @@ unsigned __wrap_arc4random(void) {
     }
     return value;
 }
-
-/* Not for its version: static archives, made for programs, reach it in a way that a shared library may reach only its own data. */
-extern FILE *__real_stderr;
-FILE *__wrap_stderr;
-__attribute__((constructor(101))) static void find_stderr(void) { __wrap_stderr = __real_stderr; }

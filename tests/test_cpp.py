@@ -437,6 +437,18 @@ def test_library_without_a_usable_network_says_why(submission, config, message, 
     assert message in done.stderr
 
 
+def test_what_openvino_throws_is_a_message(build, submission, pictures, tmp_path):
+    """Through the libstdc++ within our files, which is another than OpenVINO's."""
+    root = shutil.copytree(submission, tmp_path / "damaged")
+    (root / "model" / "model.bin").write_bytes(b"")
+    error = classify(build, "--model", root / "model" / "model.xml", pictures[0], status=1).stderr
+    assert "cannot be used on CPU: damaged" in error
+    script = "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).ji_create_predictor(0))"
+    done = subprocess.run([sys.executable, "-c", script, root / "lib" / "libji.so"], capture_output=True, text=True)
+    assert done.stdout == "0\n"
+    assert "cannot be used on CPU: damaged" in done.stderr
+
+
 def test_library_exports_nothing_else(build):
     symbols = subprocess.run(["nm", "-D", "--defined-only", build / "lib" / "libji.so"], capture_output=True, text=True).stdout
     functions = {line.split()[-1] for line in symbols.splitlines() if " T " in line}

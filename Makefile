@@ -25,10 +25,13 @@ cpp: $(STAMP)  ## the C++ program build/cpp/classify and the platform's library 
 	cmake -S deploy/cpp -B build/cpp -DCMAKE_BUILD_TYPE=Release -DOpenVINO_DIR=$(OPENVINO_DIR) -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	cmake --build build/cpp --parallel
 
-cpp-check: $(STAMP)  ## the C++ tests and 20,000 mutated pictures under AddressSanitizer and UndefinedBehaviorSanitizer
-	cmake -S deploy/cpp -B build/sanitized -DSANITIZE=ON -DOpenVINO_DIR=$(OPENVINO_DIR) -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python
+cpp-check: $(STAMP)  ## the C++ tests and 20,000 mutated pictures under sanitizers of memory, those with threads under one of threads
+	cmake -S deploy/cpp -B build/sanitized -DSANITIZE=address -DOpenVINO_DIR=$(OPENVINO_DIR) -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	cmake --build build/sanitized --parallel
 	ctest --test-dir build/sanitized --output-on-failure
+	cmake -S deploy/cpp -B build/threads -DSANITIZE=thread -DOpenVINO_DIR=$(OPENVINO_DIR) -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	cmake --build build/threads --parallel --target write_networks test_batch test_ji
+	ctest --test-dir build/threads --output-on-failure --no-tests=error -R '^(write_networks|batch|ji)$$'
 
 cpp-packages:  ## the Debian packages that the C++ parts need
 	@echo $(CPP_PACKAGES)

@@ -20,7 +20,6 @@ import numpy as np
 from model_api.models import ClassificationModel
 
 from common.errors import UserError
-from data.decode import read_rgb
 from deploy.inputs import NetworkInput
 from recipe.exporting import export_ir
 from recipe.pictures import held_out_files
@@ -62,8 +61,10 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         whole = NetworkInput(checkpoint.preprocessing, pixels=True, color="bgr", whole_pictures=True)
         path = export_ir(checkpoint.model, checkpoint.classes, whole, Path(folder, "whole"))
-        ours = predictions(IrPredictor(path), files)
-        rows += [row("IR that resizes, predict.py", ours), row(f"Model API {ABOVE}", model_api_predictions(path, files), ours)]
+        predictor = IrPredictor(path)
+        ours = predictions(predictor, files)
+        theirs = model_api_predictions(path, predictor.read, files)
+        rows += [row("IR that resizes, predict.py", ours), row(f"Model API {ABOVE}", theirs, ours)]
     print(f"{len(files)} pictures")
     print(format_table(rows, ("way", "same class", "largest difference of probabilities", "accuracy")))
 
@@ -86,10 +87,10 @@ def cpp_predictions(program, xml_path, files, classes):
     return np.array([[answer["probabilities"][name] for name in classes] for answer in answers])
 
 
-def model_api_predictions(xml_path, files):
-    """With no argument but the path, pictures as OpenCV reads them."""
+def model_api_predictions(xml_path, read, files):
+    """With no argument but the path, on the pixels that predict.py sees, in OpenCV's order."""
     model = ClassificationModel.create_model(str(xml_path))
-    return np.stack([model(np.ascontiguousarray(cv2.cvtColor(read_rgb(path), cv2.COLOR_RGB2BGR))).raw_scores for path in files])
+    return np.stack([model(np.ascontiguousarray(cv2.cvtColor(read(path), cv2.COLOR_RGB2BGR))).raw_scores for path in files])
 
 
 def compared(expected, probs):

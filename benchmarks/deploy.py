@@ -150,6 +150,7 @@ class Way:
     """Pixels in, class out."""
 
     classes: list[str]
+    read: Callable  # the path of a file -> uint8 RGB (H, W, 3)
     prepare: Callable  # uint8 RGB (H, W, 3) -> the network's input, a batch of one
     engine: Engine  # runs such inputs; its batch is 64 of them
 
@@ -158,7 +159,7 @@ def torch_way(folder, *, fused):
     predictor = CheckpointPredictor(folder.shipped())
     model = fuse(predictor.model) if fused else predictor.model
     prepare = lambda pixels: predictor.network_tensor(pixels).numpy()  # noqa: E731
-    return Way(predictor.classes, prepare, torch_engine("", model, batch_of(prepare)))
+    return Way(predictor.classes, predictor.read, prepare, torch_engine("", model, batch_of(prepare)))
 
 
 def onnx_way(folder):
@@ -167,14 +168,14 @@ def onnx_way(folder):
         raise UserError(f"{folder.path}: to compare the engines, export without --resize and --batch 1.")
     prepare = predictor.input.picture_input
     batch = batch_of(prepare)
-    return Way(predictor.classes, prepare, onnx_engine("", folder.exported.onnx, batch))
+    return Way(predictor.classes, predictor.read, prepare, onnx_engine("", folder.exported.onnx, batch))
 
 
 def ir_way(xml_path):
     predictor = IrPredictor(xml_path)
     prepare = predictor.input.picture_input
     batch = batch_of(prepare)
-    return Way(predictor.classes, prepare, openvino_engine("", xml_path, batch))
+    return Way(predictor.classes, predictor.read, prepare, openvino_engine("", xml_path, batch))
 
 
 def batch_of(prepare, size=64):
@@ -193,7 +194,7 @@ def measure(ways, files, labels):
         for name, way in ways.items():
             for i, (path, label) in enumerate(turn[:1] * 2 + turn):
                 start = time.perf_counter()
-                inputs = way.prepare(read_rgb(path))
+                inputs = way.prepare(way.read(path))
                 prepared = time.perf_counter()
                 logits = way.engine.run(inputs)
                 end = time.perf_counter()
@@ -222,7 +223,7 @@ def memory_of(make_way, path):
     before = _resident_mib()
     way = make_way()
     for _ in range(10):
-        way.engine.run(way.prepare(read_rgb(path)))
+        way.engine.run(way.prepare(way.read(path)))
     return _resident_mib() - before
 
 

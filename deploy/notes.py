@@ -12,18 +12,20 @@ PREFIX = "input_"  # of the keys that hold the preprocessing
 
 
 def model_info(classes, taken, reject_below=0.0, **extra):
-    """The keys of OpenVINO Model API's ClassificationModel, those of our own pixel path, and `extra`, as {key: value}.
+    """What an IR and an ONNX file say of themselves: the keys of OpenVINO Model API's ClassificationModel, those of our own pixel
+    path, and `extra`, as {key: value}.
 
     taken: a `NetworkInput`. Means and scales are in 0..255; a network on raw pixels normalises by itself. Model API hands over RGB
     when reverse_input_channels is true (it reads pictures as BGR), but leaves whole pictures (a network that resizes) as they are.
     reject_below: confidence, 0..1, below which our programs answer `unknown`. Model API answers with the best class all the same:
-    it looks at confidence_threshold only where a picture may be of several classes.
+    it looks at confidence_threshold only where a picture may be of several classes. Only networks on whole pictures have the key
+    model_type: by it Model API loads a network, and others it would show the whole picture, without the cut, channels swapped.
     """
     preprocessing = taken.preprocessing
     mean = [0.0] * 3 if taken.pixels else [255 * value for value in preprocessing.mean]
     scale = [1.0] * 3 if taken.pixels else [255 * value for value in preprocessing.std]
     return {
-        "model_type": "Classification",
+        **({"model_type": "Classification"} if taken.whole_pictures else {}),
         "labels": " ".join(label_words(classes)),
         "multilabel": False,
         "hierarchical": False,

@@ -8,10 +8,11 @@ from common.files import atomic_path
 INPUT, OUTPUT = "image", "logits"
 
 
-def export_onnx(model, example, path, *, dynamic_batch=True, outputs=(OUTPUT,)):
+def export_onnx(model, example, path, *, dynamic_batch=True, outputs=(OUTPUT,), notes=None):
     """Write `model` to the ONNX file `path` and check it; input 'image' like `example`, output 'logits' (B, K), or as named.
 
     example: a batch of the model's input, at least 2 with dynamic_batch: any batch size; otherwise exactly 1.
+    notes: {key: value} for the file's metadata, as `deploy.notes.model_info` has them for an IR.
     """
     if not dynamic_batch:
         example = example[:1]
@@ -23,6 +24,7 @@ def export_onnx(model, example, path, *, dynamic_batch=True, outputs=(OUTPUT,)):
         )  # fmt: skip
         network = onnx.load(temporary)
         _strip_notes(network)
+        onnx.helper.set_model_props(network, {key: str(value) for key, value in (notes or {}).items()})
         onnx.checker.check_model(network, full_check=True)
         onnx.save(network, temporary)
 

@@ -1,5 +1,6 @@
 """A student on its way to files: ONNX, OpenVINO IR, INT8, each asked about the same pictures before it is kept."""
 
+import json
 from functools import cached_property
 
 import numpy as np
@@ -142,7 +143,8 @@ class Export:
 
     def _write_onnx(self, model, convert, path):
         example = convert(np.zeros((2, *self.training.images.shape[1:]), np.uint8))
-        export_onnx(model, torch.from_numpy(example), path, dynamic_batch=not self.taken.fixed_batch)
+        notes = self._notes(self.accuracy(self.expected)) | {"classes": json.dumps(self.saved.classes, ensure_ascii=False)}
+        export_onnx(model, torch.from_numpy(example), path, dynamic_batch=not self.taken.fixed_batch, notes=notes)
 
     def _notes(self, score):
         """What an IR says of itself."""
@@ -169,8 +171,7 @@ class Export:
         return probabilities(run, map(convert, self._squares()))
 
     def _ir_answers(self, path):
-        one_by_one = self.taken.fixed_batch or self.taken.whole_pictures
-        return self._answers(openvino_runner(path, fixed_batch=one_by_one), self.taken.ir_input)
+        return self._answers(openvino_runner(path), self.taken.ir_input)
 
     def _squares(self):
         """uint8 RGB (B, R, R, 3): the held-out pictures before the cut, then the noise, a batch at a time."""

@@ -25,6 +25,14 @@ from utils.runlog import log, start_printing
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def users_cache(tmp_path_factory):
+    """What the C++ program keeps for its user does not land in that of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def same_folder():
     """A test that went elsewhere would send all that come after it there."""

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,8 +22,10 @@ from PIL import Image
 from scipy.special import softmax
 from torch import nn
 
+from common.errors import UserError
 from data.decode import read_rgb
 from data.index import picture_files
+from data.listing import Listing
 from data.preprocessing import Preprocessing
 from data.textiles import PATTERNS, draw_fabric
 from deploy.engines import compile_ir
@@ -32,7 +35,7 @@ from deploy.notes import model_info
 from deploy.onnx_file import export_onnx
 from deploy.openvino_ir import write_ir
 from recipe.names_picture import names_picture
-from tests.cpp_build import missing_tools
+from tests.cpp_build import REPO, missing_tools
 
 SIZE, RESIZE = 64, 75  # an odd number to cut off, so that rounding is seen
 CLASSES = ["a b", "punk", 'say "x", 日本']
@@ -208,18 +211,97 @@ def test_folders_are_walked_as_python_does(build, networks, pictures, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may read everything")
-def test_folders_that_may_not_be_read_are_told(build, networks):
+def test_folders_that_may_not_be_read_are_told_as_python_tells_them(build, networks):
     as_another = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are its user's alone
         place = Path(folder)
         place.chmod(0o755)
-        (place / "closed").mkdir(mode=0)
         shutil.copytree(networks["floats"].parent, place / "model", copy_function=shutil.copyfile)
         shutil.copy(build / "classify", place)
-        command = [*as_another, place / "classify", "--model", place / "model" / "model.xml", place]
-        done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"{place / 'closed'}: the folder may not be read (Permission denied)" in done.stderr
+        root = place / "pictures"
+        for name, mode in {"closed": 0, "listed": 0o444, "entered": 0o111}.items():  # names of `listed` can be seen, no more
+            (root / name / "below").mkdir(parents=True)
+            (root / name / "a.png").touch()
+            (root / name).chmod(mode)
+
+        def run(*paths, status=1):
+            command = [*as_another, place / "classify", "--model", place / "model" / "model.xml", *paths]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == status, done.stderr
+            return done
+
+        done = run(root)
+        assert done.stdout == ""
+        unreadable = {"closed": root / "closed", "listed": root / "listed" / "below", "entered": root / "entered"}
+        listing = Listing(unreadable=[(unreadable[name], "Permission denied") for name in sorted(unreadable)])
+        with pytest.raises(UserError) as error:
+            listing.refuse_unreadable(root)
+        assert done.stderr == f"classify: {error.value}\n"
+        rows = csv_rows(run(root / "listed" / "a.png", root / "entered" / "a.png").stdout)
+        assert [row["error"] for row in rows] == ["cannot be opened (Permission denied)", "empty file (0 bytes)"]
+        for folder in root.iterdir():
+            folder.chmod(0o755)
+
+
+def test_links_that_lead_nowhere_are_rows_and_nothing_else_is_lost(build, networks, pictures, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone").symlink_to("nowhere/folder")
+    named = [pictures[0], tmp_path / "loop", tmp_path / "gone", pictures[1]]
+    rows = csv_rows(classify(build, "--model", networks["floats"], *named).stdout)
+    assert [row["path"] for row in rows] == list(map(str, named))
+    assert [row["error"] for row in rows] == [
+        "", "cannot be opened (Too many levels of symbolic links)", "cannot be opened (No such file or directory)", "",
+    ]  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    error = classify(build, "--model", networks["floats"], pictures[0], tmp_path / "empty", status=1).stderr
+    assert error == f"classify: {tmp_path / 'empty'}: there is no picture in this folder.\n"
+
+
+def test_lists_are_utf8_with_or_without_a_byte_order_mark(build, networks, pictures, tmp_path):
+    file = tmp_path / "list.txt"
+    text = f"{pictures[0]}\r\n\r\n{pictures[1]}"
+    for encoding in ("utf-8", "utf-8-sig"):
+        file.write_bytes(text.encode(encoding))
+        rows = csv_rows(classify(build, "--model", networks["floats"], file).stdout)
+        assert [(row["path"], row["error"]) for row in rows] == [(str(path), "") for path in pictures[:2]]
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        file.write_bytes(text.encode(encoding))
+        error = classify(build, "--model", networks["floats"], pictures[0], file, status=1).stderr
+        assert error == f"classify: {file}: is no text in UTF-8 (in UTF-16, perhaps). Save it as UTF-8, one path a line.\n"
+    file.write_bytes(b"\r\n")
+    assert "there is no path in this list" in classify(build, "--model", networks["floats"], file, status=1).stderr
+    for unreadable in (tmp_path, tmp_path / "none.txt"):
+        error = classify(build, "--model", networks["floats"], "--list", unreadable, status=1).stderr
+        assert error == f"classify: {unreadable}: cannot be read. Name a text file with one path a line.\n"
+
+
+@pytest.mark.parametrize("output", ["csv", "json"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_whole_rows(build, networks, pictures, tmp_path, output, number):
+    many = 200_000
+    (tmp_path / "list.txt").write_text(f"{pictures[0]}\n" * many)
+    command = [build / "classify", "--model", networks["floats"], tmp_path / "list.txt", "--output", output]
+    heard = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731  (whatever this process ignores)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
+        first = process.stdout.readline()
+        process.send_signal(number)
+        rest, error = process.stdout.read(), process.stderr.read()
+    rows = csv_rows(first + rest) if output == "csv" else json.loads(first + rest)
+    assert process.returncode == 128 + number
+    assert 0 < len(rows) < many
+    assert error == f"classify: interrupted; these are the first {len(rows)} of {many} pictures.\n"
+    assert all(row["path"] == str(pictures[0]) and row["class"] for row in rows)
+
+
+@pytest.mark.parametrize("options", [[], ["--output", "json"], ["--benchmark", "--seconds", "0.01"], ["--help"]])
+def test_a_full_disk_is_told(build, networks, pictures, options):
+    with open("/dev/full", "w") as full:
+        command = [build / "classify", "--model", networks["floats"], pictures[0], *options]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "--help" in options or done.stderr == (
+        "classify: the results cannot be written: standard output is closed or its disk is full.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,7 +310,8 @@ def test_folders_that_may_not_be_read_are_told(build, networks):
         (["a.jpg"], 2, "--model is missing"),
         (["--model", "m.xml"], 2, "there are no pictures"),
         (["--model", "m.xml", "--output", "xml", "a.jpg"], 2, "--output is csv or json, not 'xml'"),
-        (["--model", "m.xml", "--threads", "many", "a.jpg"], 2, "--threads takes a number"),
+        (["--model", "m.xml", "--threads", "many", "a.jpg"], 2, "--threads takes a whole number from 0 to 1024, not 'many'"),
+        (["--model", "m.xml", "--threads", "1.9", "a.jpg"], 2, "--threads takes a whole number from 0 to 1024, not '1.9'"),
         (["--model", "m.xml", "--reject", "1.5", "a.jpg"], 2, "--reject takes a number from 0 to 1, not '1.5'"),
         (["--model", "m.xml", "--reject", "nan", "a.jpg"], 2, "--reject takes a number from 0 to 1, not 'nan'"),
         (["--model", "m.xml", "--reject", "", "a.jpg"], 2, "--reject takes a number from 0 to 1"),
@@ -289,7 +372,8 @@ def submission(build, networks, tmp_path_factory):
     (root / "lib").mkdir()
     shutil.copy(build / "lib" / "libji.so", root / "lib")
     (root / "config").mkdir()
-    (root / "config" / "config.json").write_text('{"keys": {"confidence": "score"}}')
+    config = {"answer": {"class": "$class", "score": "$confidence", "probabilities": "$probabilities"}}
+    (root / "config" / "algo_config.json").write_text(json.dumps(config))
     return root
 
 
@@ -299,7 +383,6 @@ def load_library(root):
     library.ji_create_predictor.restype = ctypes.c_void_p
     for name in ("ji_destroy_predictor", "ji_calc_frame", "ji_calc_buffer", "ji_calc_file", "ji_calc_video_file"):
         getattr(library, name).argtypes = (ctypes.c_void_p,)  # the first; the others convert by themselves
-    assert library.ji_init(0, None) == 0
     return library
 
 
@@ -367,7 +450,7 @@ def test_name_and_percentage_that_are_drawn_are_those_of_the_answer(submission, 
     for reject, unknown in (("0", False), ("1", True)):
         root = shutil.copytree(submission, tmp_path / reject)
         Image.fromarray(cells.reshape(-1, 48, 3)).save(root / "model" / "names.png")
-        (root / "config" / "config.json").write_text(f'{{"reject": {reject}}}')
+        (root / "config" / "algo_config.json").write_text(f'{{"reject": {reject}}}')
         ji = load_library(root)
         predictor = ji.ji_create_predictor(0)
         for path in pictures:
@@ -380,19 +463,40 @@ def test_name_and_percentage_that_are_drawn_are_those_of_the_answer(submission, 
         ji.ji_destroy_predictor(predictor)
 
 
-def test_names_of_other_classes_are_refused(submission, pictures, tmp_path):
+def test_what_is_drawn_is_a_setting(submission, tmp_path):
+    root = shutil.copytree(submission, tmp_path / "root")
+    sheet = np.zeros((len(CLASSES) + 1 + 101, 20, 40, 3), np.uint8)  # names, unknown, 0 % ... 100 %: all of one width
+    sheet[:, 4:16, :30, :2] = 255
+    Image.fromarray(sheet.reshape(-1, 40, 3)).save(root / "model" / "names.png")
+    ji, given, columns = load_library(root), np.full((300, 400, 3), 128, np.uint8), []
+    predictor = ji.ji_create_predictor(0)
+    for args in ("", '{"draw_confidence": false}', '{"draw_result": false}'):
+        out = Frame()
+        assert ji.ji_calc_frame(predictor, ctypes.byref(Frame.of(given)), args.encode(), ctypes.byref(out), None) == 0
+        columns.append(int((out.pixels() != given).any((0, 2)).sum()))
+    ji.ji_destroy_predictor(predictor)
+    both, name, nothing = columns
+    assert name > 20
+    assert both == pytest.approx(2 * name, abs=4)
+    assert nothing == 0
+
+
+def test_names_of_other_classes_are_not_drawn(submission, tmp_path, capfd):
+    """Nor do they cost the answer."""
     root = shutil.copytree(submission, tmp_path / "root")
     names_picture([*CLASSES, "another"]).save(root / "model" / "names.png")
-    ji, event, out = load_library(root), Event(), str(tmp_path / "out.png").encode()
+    given, written = tmp_path / "given.png", tmp_path / "out.png"
+    Image.new("RGB", (400, 300), (128, 128, 128)).save(given)
+    ji = load_library(root)
     predictor = ji.ji_create_predictor(0)
-    ji.ji_calc_file(predictor, str(pictures[0]).encode(), None, out, ctypes.byref(event))
-    assert "names.png: not of this network's 3 classes. Make the submission again." in json.loads(event.json)["error"]
+    assert ask(ji, predictor, given, "", written)[:2] == (0, 1)
+    assert "names.png: not of this network's 3 classes. Make the submission again." in capfd.readouterr().err
+    assert (read_rgb(written) == 128).all()
     ji.ji_destroy_predictor(predictor)
 
 
 def test_library_returns_its_codes(ji, predictor, pictures):
     event, path = Event(), str(pictures[0]).encode()
-    assert ji.ji_create_predictor(7) is None
     assert ji.ji_calc_file(None, path, None, None, None) == -3
     assert ji.ji_calc_file(predictor, None, None, None, None) == -3
     assert ji.ji_calc_buffer(predictor, b"", 0, None, None, None) == -3
@@ -426,15 +530,133 @@ def test_predictors_answer_alike_from_two_threads(ji, predictor, pictures):
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [("{", "parse error"), ('{"modle": "a.xml"}', "unknown key 'modle'"), ('{"model": "gone.xml"}', "gone.xml: no such file")],
+    [
+        ("{", "parse error"),
+        ('{"modle": "a.xml"}', "unknown key 'modle'"),
+        ('{"model": "gone.xml"}', "gone.xml: no such file"),
+        ('{"threads": 1, "threads": 2}', "'threads' is there twice"),
+        ('{"alert_classes": ["pnuk"]}', "'alert_classes' names 'pnuk', which is no class of the network"),
+        ('{"language": "zh"}', "'language' is 'zh', but there is no 'mark_text_zh'"),
+    ],
 )
 def test_library_without_a_usable_network_says_why(submission, config, message, tmp_path):
     shutil.copytree(submission, tmp_path / "broken")
-    (tmp_path / "broken" / "config" / "config.json").write_text(config)
+    (tmp_path / "broken" / "config" / "algo_config.json").write_text(config)
     script = "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).ji_create_predictor(0))"
     done = subprocess.run([sys.executable, "-c", script, tmp_path / "broken" / "lib" / "libji.so"], capture_output=True, text=True)
     assert done.stdout == "0\n"
     assert message in done.stderr
+    assert ("config/algo_config.json: " in done.stderr) == ("gone.xml" not in config)
+
+
+def ask(ji, predictor, path, args, out_file=None):
+    """(code, event's code, event's JSON as text) of ji_calc_file; args: a dict, or any text."""
+    event, text = Event(), args if isinstance(args, str) else json.dumps(args)
+    code = ji.ji_calc_file(predictor, str(path).encode(), text.encode(), out_file and str(out_file).encode(), ctypes.byref(event))
+    return code, event.code, event.json.decode()
+
+
+def test_args_of_a_call_change_every_setting_for_that_call(ji, predictor, pictures):
+    path = pictures[0]
+    before = ask(ji, predictor, path, {})
+    plain = json.loads(before[2])
+    best, others = plain["class"], [name for name in CLASSES if name != plain["class"]]
+    score = {"name": "$class", "confidence": "$confidence"}
+    demo = {"algorithm_data": {"is_alert": "$is_alert", "target_info": [score]}, "model_data": {"objects": [score]}}
+    found = {"name": best, "confidence": plain["score"]}
+    expected = {"algorithm_data": {"is_alert": True, "target_info": [found]}, "model_data": {"objects": [found]}}
+    code, event, text = ask(ji, predictor, path, {"answer": demo, "alert_classes": [best]})
+    assert (code, event, json.loads(text)) == (0, 0, expected)  # JISDK_CODE_ALARM
+    expected["algorithm_data"]["is_alert"] = False
+    for more in ({"alert_classes": others}, {"alert_classes": [best], "reject": 1}):
+        found["name"] = "unknown" if "reject" in more else best
+        code, event, text = ask(ji, predictor, path, {"answer": demo, **more})
+        assert (code, event, json.loads(text)) == (0, 1, expected)  # JISDK_CODE_NORMAL
+    fixed = ["", 1, 2.5, None, {"a_1": []}, "class"]
+    assert json.loads(ask(ji, predictor, path, {"answer": fixed})[2]) == fixed
+    width, height = Image.open(path).size
+    assert ask(ji, predictor, path, {"max_pixels": width * height})[0] == 0
+    assert "(max_pixels)" in ask(ji, predictor, path, {"max_pixels": width * height - 1})[2]
+    assert ask(ji, predictor, path, {}) == ask(ji, predictor, path, "") == before
+
+
+def test_classes_are_named_in_the_language_that_is_set(ji, predictor, pictures):
+    plain = json.loads(ask(ji, predictor, pictures[0], {})[2])
+    names = ["甲", "乙", "丙", "未知"]
+    args = {"language": "zh", "mark_text_zh": names, "alert_classes": [plain["class"]]}
+    code, event, text = ask(ji, predictor, pictures[0], args)
+    answer = json.loads(text)
+    assert (code, event) == (0, 0)
+    assert answer["class"] == names[CLASSES.index(plain["class"])]
+    assert list(answer["probabilities"].items()) == list(zip(names, plain["probabilities"].values(), strict=False))
+    assert json.loads(ask(ji, predictor, pictures[0], args | {"reject": 1})[2])["class"] == "未知"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("roi", "parse error"),
+        ("[]", "not a JSON object"),
+        ('{"reject": 0.5', "parse error"),
+        ('{"reject": 0.1, "reject": 0.9}', "'reject' is there twice"),
+        ('{"answer": {"a": 1, "b": {"c": 1, "c": 2}}}', "'c' is there twice"),
+        ('{"answer": ' + 20 * "[" + 20 * "]" + "}", "more than 16 levels of JSON"),
+        ({"polygon_1": ["POLYGON((0 0, 1 0, 1 1))"]}, "unknown key 'polygon_1'"),
+        ({"threads": 2}, "'threads' cannot change from call to call"),
+        ({"model": "a.xml"}, "'model' cannot change from call to call"),
+        ({"reject": 1.1}, "'reject' is no number from 0 to 1"),
+        ({"max_pixels": 2**32 + 1}, "'max_pixels' is no whole number from 1 to 1073741824"),
+        ({"draw_result": 1}, "'draw_result' is not true or false"),
+        ({"language": None}, "'language' is no text"),
+        ({"language": "zh"}, "'language' is 'zh', but there is no 'mark_text_zh'"),
+        ({"mark_text_zh": ["甲", "乙", "丙"]}, "'mark_text_zh' needs 4 names that differ"),
+        ({"mark_text_zh": ["甲", "乙", "丙", "丙"]}, "'mark_text_zh' needs 4 names that differ"),
+        ({"alert_classes": "punk"}, "'alert_classes' is no list of texts"),
+        ({"answer": {"isAlert": "$is_alert"}}, "'answer' has the key 'isAlert', but keys are lower-case"),
+        ({"answer": ["$score"]}, "'answer' holds '$score', but only $class, $confidence"),
+    ],
+)
+def test_args_that_cannot_be_followed_are_refused_with_the_reason(ji, predictor, pictures, args, message):
+    code, event, text = ask(ji, predictor, pictures[0], args)
+    assert (code, event) == (-3, -1)
+    error = json.loads(text)["error"]
+    assert error.startswith("args: ")
+    assert message in error
+
+
+def test_a_picture_that_cannot_be_written_does_not_cost_the_answer(ji, predictor, pictures, tmp_path, capfd):
+    (tmp_path / "folder.png").mkdir()
+    wide = tmp_path / "wide.png"
+    Image.new("RGB", (1_100_000, 1)).save(wide)  # more than JPEG can hold, and than libpng writes
+    for path, out_file in (
+        (pictures[0], "/nowhere/a.png"), (pictures[0], tmp_path / "a.bmp"), (pictures[0], tmp_path / "folder.png"),
+        (wide, tmp_path / "wide.jpg"), (wide, tmp_path / "wider.png"),
+    ):  # fmt: skip
+        assert ask(ji, predictor, path, {}, out_file) == ask(ji, predictor, path, {})
+        error = capfd.readouterr().err
+        assert error.startswith(f"libji: {out_file}: cannot be written (")
+        assert error.count("\n") == 1, error  # no lines of the libraries' own
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.png", "wide.png"}
+
+
+def test_an_answer_lives_until_the_same_threads_next_call(ji, predictor, pictures):
+    event, out, frame = Event(), Frame(), Frame.of(np.full((50, 60, 3), 90, np.uint8))
+    assert ji.ji_calc_frame(predictor, ctypes.byref(frame), None, ctypes.byref(out), ctypes.byref(event)) == 0
+    answer, pixels = event.json, out.pixels()
+    other = threading.Thread(target=lambda: [ask(ji, predictor, path, {"reject": 1}) for path in pictures])
+    other.start()
+    other.join()
+    assert event.json == answer
+    assert (out.pixels() == pixels).all()
+
+
+def test_frames_of_16_bits_need_rows_of_an_even_length(ji, predictor):
+    values = np.full((20, 65), 1000, np.uint16)
+    frame = Frame(20, 31, 2, values.ctypes.data, 64)
+    assert ji.ji_calc_frame(predictor, ctypes.byref(frame), None, None, None) == 0
+    for changes in ({"step": 65}, {"data": values.ctypes.data + 1}):
+        odd = Frame(*(changes.get(name, getattr(frame, name)) for name, _ in Frame._fields_))
+        assert ji.ji_calc_frame(predictor, ctypes.byref(odd), None, None, None) == -3
 
 
 def test_what_openvino_throws_is_a_message(build, submission, pictures, tmp_path):
@@ -451,9 +673,22 @@ def test_what_openvino_throws_is_a_message(build, submission, pictures, tmp_path
 
 def test_library_exports_nothing_else(build):
     symbols = subprocess.run(["nm", "-D", "--defined-only", build / "lib" / "libji.so"], capture_output=True, text=True).stdout
-    functions = {line.split()[-1] for line in symbols.splitlines() if " T " in line}
+    kinds = {line.split()[-1]: line.split()[-2] for line in symbols.splitlines() if not line.split()[-1].startswith("_")}
     calc = {f"ji_calc_{what}" for what in ("frame", "buffer", "file", "video_file")}
-    assert functions == {"ji_init", "ji_reinit", "ji_create_predictor", "ji_destroy_predictor"} | calc
+    strong = {"ji_init", "ji_reinit", "ji_create_predictor", "ji_destroy_predictor"} | calc
+    assert {name for name, kind in kinds.items() if kind == "T"} == strong
+    assert kinds["ji_get_license_version"] == "W"  # the platform's own goes before
+
+
+def test_a_program_in_c_needs_libji_alone(build, tmp_path):
+    """And what it asks of it is answered, from a folder of any name."""
+    source, program = REPO / "deploy" / "cpp" / "tests" / "test_ji.c", tmp_path / "test ji"
+    command = ["cc", "-std=c99", source, f"-I{REPO / 'deploy' / 'cpp' / 'include'}", f"-L{build / 'lib'}", "-lji", "-pthread"]
+    subprocess.run([*command, f"-Wl,-rpath,{build / 'lib'}", "-o", program], check=True)
+    networks = build / "tests" / "networks"
+    subprocess.run([build / "tests" / "write_networks", networks, build], check=True)
+    done = subprocess.run([program, networks / "red.png"], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
 
 
 def test_ctest_passes(build):

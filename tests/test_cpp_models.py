@@ -194,12 +194,16 @@ def test_an_answer_that_is_no_number_is_an_error(tmp_path, picture):
     [
         ('{"max_pixels": 0}', "'max_pixels' is no whole number from 1 to 1073741824"),
         ('{"max_pixels": 1.5}', "'max_pixels' is no whole number"),
-        ('{"max_pixels": "many"}', "type must be number"),
+        ('{"max_pixels": "many"}', "'max_pixels' is no whole number"),
         ('{"threads": -1}', "'threads' is no whole number from 0 to 1024"),
         ('{"threads": 1e99}', "'threads' is no whole number"),
         ('{"reject": 1.5}', "'reject' is no number from 0 to 1"),
         ('{"reject": -0.1}', "'reject' is no number from 0 to 1"),
-        ('{"reject": "often"}', "type must be number"),
+        ('{"reject": "often"}', "'reject' is no number from 0 to 1"),
+        ('{"threads": 1.9}', "'threads' is no whole number from 0 to 1024"),
+        ('{"threads": 4294967297}', "'threads' is no whole number from 0 to 1024"),
+        ('{"reject": 0.1, "reject": 0.2}', "'reject' is there twice"),
+        ('{"model": 3}', "'model' is no text"),
         ("[]", "not a JSON object"),
     ],
 )
@@ -215,7 +219,7 @@ def handed_in(exported, tmp_path, config):
     """The library in a folder as it is handed in."""
     for name in ("lib", "config"):
         (tmp_path / name).mkdir()
-    (tmp_path / "config" / "config.json").write_text(config)
+    (tmp_path / "config" / "algo_config.json").write_text(config)
     shutil.copytree(exported, tmp_path / "model")
     return shutil.copy(build_cpp() / "lib" / "libji.so", tmp_path / "lib")
 
@@ -228,7 +232,7 @@ def test_the_limit_of_pixels_is_a_setting(exported, tmp_path, picture):
     assert "20 x 30 pixels, more than the 0.000599 million that are allowed (max_pixels)" in refused.stdout
     wrong = subprocess.run([*command, "0"], capture_output=True, text=True, timeout=60)
     assert wrong.returncode == 2
-    assert "--max-pixels takes a number from 1 to" in wrong.stderr
+    assert "--max-pixels takes a whole number from 1 to" in wrong.stderr
     library = handed_in(exported, tmp_path, '{"max_pixels": 599}')
     assert "more than the 0.000599 million" in ask_library(library, picture)["error"]
 

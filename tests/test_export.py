@@ -196,6 +196,27 @@ def test_model_api_reads_the_ir_without_further_arguments(whole_picture_ir, squa
         assert result.top_labels[0].name == "_".join(CLASSES[probs.argmax()].split())
 
 
+def test_model_api_refuses_networks_that_it_would_show_something_else(files):
+    """The whole picture without the cut, in an order of channels that may be the wrong one (below)."""
+    with pytest.raises(Exception, match="There is no model with name"):
+        ClassificationModel.create_model(str(files[True] / "model.xml"))
+
+
+def test_model_api_swaps_channels_of_networks_on_raw_pixels(model, pixels, reference, tmp_path):
+    """A fault of OpenVINO's (2026.4.1 has it): where this fails, it was mended, and all networks may carry `model_type`."""
+    taken = NetworkInput(replace(PREPROCESSING, resize=SIZE), pixels=True)
+    example = torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8)
+    export_onnx(PixelInput(fuse(model), MEAN, STD, "rgb"), example, tmp_path / "model.onnx")
+    write_ir(tmp_path / "model.onnx", tmp_path / "model.xml", model_info(CLASSES, taken, model_type="Classification"))
+    network = ov.Core().read_model(tmp_path / "model.xml")
+    network.inputs[0].node.layout = ov.Layout("NHWC")
+    ov.save_model(network, tmp_path / "behind.xml", compress_to_fp16=False)
+    theirs = ClassificationModel.create_model(str(tmp_path / "behind.xml"))
+    twice = pixels.repeat(2, axis=1).repeat(2, axis=2)  # so that it has to be resized
+    swapped = np.stack([theirs(np.ascontiguousarray(picture)).raw_scores for picture in twice])  # RGB in place of BGR
+    assert np.abs(swapped - reference).max() < 0.05
+
+
 def test_model_api_names_the_class_whatever_is_rejected(files, squares, tmp_path):
     """Its own threshold is for pictures of several classes at a time."""
     taken = NetworkInput(PREPROCESSING, pixels=True, color="bgr", whole_pictures=True)
@@ -253,7 +274,6 @@ def test_ir_carries_what_model_api_reads(files):
     network = ov.Core().read_model(files[True] / "model.xml")
     info = {key: value.astype(str) for key, value in network.get_rt_info(["model_info"]).astype(dict).items()}
     assert info["labels"] == "a_b punk 日本"
-    assert info["model_type"] == "Classification"
     assert [float(value) for value in info["mean_values"].split()] == pytest.approx([127.5, 114.75, 102])
     assert [float(value) for value in info["scale_values"].split()] == pytest.approx([57.375, 63.75, 51])
     assert (info["reverse_input_channels"], info["resize_type"], info["fingerprint"]) == ("True", "standard", "f00d")

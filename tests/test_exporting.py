@@ -1,10 +1,12 @@
 """export_openvino.py with each of its options: what it leaves answers as the checkpoint does, and mistakes leave all as it was."""
 
+import json
 import shutil
 import weakref
 
 import cv2
 import numpy as np
+import onnx
 import openvino as ov
 import pandas as pd
 import pytest
@@ -53,9 +55,10 @@ def probabilities(textiles, tmp_path_factory):
 def logits(run, textiles):
     """Of the averaged student as it was trained, for the validation pictures, (28, 7)."""
     saved = load_model(run.student.averaged)
-    squares = [saved.preprocessing.square(read_rgb(path)) for path in picture_files(textiles / "validation")]
+    seen = saved.preprocessing
+    squares = [seen.square(read_rgb(path, at_least=seen.at_least)) for path in picture_files(textiles / "validation")]
     with torch.inference_mode():
-        return saved.model(torch.from_numpy(saved.preprocessing.network_input(np.stack(squares)))).numpy()
+        return saved.model(torch.from_numpy(seen.network_input(np.stack(squares)))).numpy()
 
 
 def calibrated(logits, manifest):
@@ -83,6 +86,17 @@ def test_one_image_of_raw_pixels_in_the_order_of_opencv(run, probabilities, logi
     assert probabilities(run.path) == pytest.approx(expected, abs=1e-4)
     monkeypatch.setattr(NetworkInput, "ordered", lambda self, pixels: np.ascontiguousarray(pixels))
     assert np.abs(probabilities(run.path) - expected).max() > 0.1  # a caller who gives RGB is answered otherwise
+
+
+def test_onnx_says_of_itself_what_the_ir_says(run):
+    manifest = export(run)
+    notes = {item.key: item.value for item in onnx.load(run.exported.onnx).metadata_props}
+    network = ov.Core().read_model(run.exported.network)
+    of_ir = {key: value.astype(str) for key, value in network.get_rt_info(["model_info"]).astype(dict).items()}
+    assert json.loads(notes.pop("classes")) == manifest["classes"]
+    assert notes == of_ir
+    values = {key.removeprefix("input_"): value for key, value in notes.items()}
+    assert Preprocessing.from_dict(values, "model.onnx") == load_model(run.student.averaged).preprocessing
 
 
 def test_whole_pictures(run, tmp_path):

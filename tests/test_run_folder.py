@@ -10,7 +10,6 @@ from scipy.special import softmax
 
 from common.errors import UserError
 from common.files import read_csv, read_json
-from data.decode import read_rgb
 from recipe.predictor import CheckpointPredictor, IrPredictor, check_exported, open_predictor
 from utils import session
 from utils.calibration import fit_temperature
@@ -178,7 +177,7 @@ def assert_calibrated_by_best(folder, textiles):
     assert len(table) == noted["pictures"]
     assert set(table["path"]) == set(oof["path"][oof["fold"] == 0])
     best = CheckpointPredictor(folder.student.best)  # as trained: it is not the one that was exported
-    logits = np.stack([best.logits(read_rgb(textiles / "train" / path)) for path in table["path"]])
+    logits = np.stack([best.logits(best.read(textiles / "train" / path)) for path in table["path"]])
     labels = np.array([best.classes.index(label) for label in table["label"]])
     assert noted["temperature"] == pytest.approx(fit_temperature(logits, labels), rel=1e-2)
     expected = softmax(logits / noted["temperature"], axis=1)

@@ -59,7 +59,7 @@ def test_what_is_handed_in_answers_as_python_does(run, build, model, reject, mon
     }
     assert (folder / "bin" / "classify").stat().st_mode & stat.S_IXUSR
     assert names(folder / "model") == {model, model.replace(".xml", ".bin"), "labels.txt", "names.png", "manifest.json"}
-    assert json.loads((folder / "config" / "config.json").read_text())["model"] == model
+    assert json.loads((folder / "config" / "algo_config.json").read_text())["model"] == model
     assert names(folder / "include") == {"ji.h"}
     assert names(folder / "example") == {"answer.c"}
     assert {"openvino", "nlohmann-json3-dev.txt", "libtiff-dev.txt"} <= names(folder / "licenses")

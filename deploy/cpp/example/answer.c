@@ -10,8 +10,7 @@
 int main(int argc, char **argv) {
     int i, failed = 0;
     void *predictor;
-    if (ji_init(argc, argv) != JISDK_RET_SUCCEED) return 1;
-    predictor = ji_create_predictor(JISDK_PREDICTOR_DEFAULT);
+    predictor = ji_create_predictor(JISDK_PREDICTOR_DEFAULT); /* ji_init takes the platform's licence, which is not needed */
     if (!predictor) return 1;
     for (i = 1; i < argc; ++i) {
         JI_EVENT event;

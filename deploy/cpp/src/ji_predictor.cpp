@@ -2,63 +2,103 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
 
+#include "json_text.h"
 #include "write.h"
 
 namespace deploy {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+/// `value`, each placeholder in it replaced.
+nlohmann::ordered_json filled(const nlohmann::ordered_json& value, const nlohmann::ordered_json& placeholders) {
+    if (value.is_string()) {
+        auto found = placeholders.find(value.get_ref<const std::string&>());
+        return found == placeholders.end() ? value : *found;
+    }
+    auto result = value;
+    if (value.is_structured())
+        for (auto& part : result) part = filled(part, placeholders);
+    return result;
+}
+
+}  // namespace
+
 JiPredictor::JiPredictor(const JiConfig& config)
-    : keys_(config.keys),
-      model_(load_model(config.model, {"CPU", config.threads, ov::hint::PerformanceMode::LATENCY})),
-      reject_below_(config.reject_below.value_or(model_.reject_below)),
-      request_(model_, config.max_pixels),
-      names_file_(fs::path(config.model).replace_filename("names.png")) {}
-
-void JiPredictor::describe(const Answer& answer) {
-    nlohmann::ordered_json object;
-    add_answer(object, answer, model_.classes, reject_below_, keys_);
-    json_ = to_text(object);
+    : settings_(config.settings),
+      model_(load_model(config.model, {"CPU", config.threads, ov::hint::PerformanceMode::LATENCY, config.cache})),
+      labels_(model_.classes),
+      request_(model_, settings_.max_pixels),
+      names_file_(fs::path(config.model).replace_filename("names.png")) {
+    labels_.push_back(UNKNOWN);
+    check_config(config, model_.classes);
 }
 
-void JiPredictor::draw(const Answer& answer) {
-    drawn_ = request_.picture();
-    if (!names_) names_.emplace(names_file_, model_.classes.size());
-    const float probability = answer.probabilities[answer.best];
-    names_->draw(drawn_, probability < reject_below_ ? model_.classes.size() : answer.best, int(std::lround(100 * probability)));
+JiPredictor::Finding JiPredictor::judge(const Answer& answer, const JiSettings& settings) const {
+    const float confidence = answer.probabilities[answer.best];
+    if (confidence < settings.reject_below.value_or(model_.reject_below)) return {model_.classes.size(), confidence, false};
+    const auto& alerts = settings.alert_classes;
+    bool is_alert = std::find(alerts.begin(), alerts.end(), model_.classes[answer.best]) != alerts.end();
+    return {answer.best, confidence, is_alert};
 }
 
-/// Appears whole or not at all: written beside, then renamed.
-void JiPredictor::write_picture(const std::string& path) const {
+std::string JiPredictor::describe(const Answer& answer, const Finding& finding, const JiSettings& settings) const {
+    const auto& names = settings.language.empty() ? labels_ : settings.class_texts.at(settings.language);
+    return to_text(filled(settings.answer, {{"$class", names[finding.name]},
+                                            {"$confidence", rounded(finding.confidence)},
+                                            {"$probabilities", named_probabilities(answer, names)},
+                                            {"$is_alert", finding.is_alert}}));
+}
+
+/// What goes wrong with the letters costs them only, not the answer.
+void JiPredictor::draw(const Finding& finding, const JiSettings& settings, Image& drawn) {
+    drawn = request_.picture();
+    if (!settings.draw_result) return;
+    std::optional<int> percent;
+    if (settings.draw_confidence) percent = int(std::lround(100 * finding.confidence));
+    try {
+        if (!names_) names_.emplace(names_file_, model_.classes.size());
+        names_->draw(drawn, finding.name, percent);
+    } catch (const std::runtime_error& error) {
+        std::fprintf(stderr, "libji: %s\n", error.what());
+    }
+}
+
+/// Appears whole or not at all: written beside, then renamed. What goes wrong costs the picture only.
+void JiPredictor::write_picture(const std::string& path, const Image& drawn) {
     fs::path final(path);
     fs::path temporary = final.parent_path() / ("." + final.stem().string() + "." + std::to_string(getpid()) + ".tmp" + final.extension().string());
     try {
-        Bytes content = encode(final.extension(), drawn_);
+        Bytes content = encode(final.extension(), drawn);
+        errno = 0;
         std::ofstream file(temporary, std::ios::binary);
         file.write(reinterpret_cast<const char*>(content.data()), std::streamsize(content.size()));
         file.close();
-        if (!file) throw std::runtime_error(std::strerror(errno));
+        if (!file) throw std::runtime_error(std::string(std::strerror(errno)) + "; check that its folder exists and may be written to");
         fs::rename(temporary, final);
     } catch (const std::exception& error) {
         std::error_code ignored;
         fs::remove(temporary, ignored);
-        throw std::runtime_error(path + ": cannot be written (" + error.what() + "). Check that its folder exists and may be written to.");
+        std::fprintf(stderr, "libji: %s: cannot be written (%s)\n", path.c_str(), error.what());
     }
 }
 
-JI_CV_FRAME JiPredictor::frame() { return {drawn_.rows, drawn_.cols, BGR_TYPE, drawn_.data(), 3 * drawn_.cols}; }
+JI_CV_FRAME JiPredictor::frame(Image& drawn) { return {drawn.rows, drawn.cols, BGR_TYPE, drawn.data(), 3 * drawn.cols}; }
 
-int JiPredictor::fail(const std::string& reason, JI_EVENT* event) {
-    json_ = to_text({{"error", reason}});
-    if (event) *event = {JISDK_CODE_FAILED, json_.c_str()};
-    return JISDK_RET_FAILED;
+int JiPredictor::fail(int code, const std::string& reason, Reply& reply, JI_EVENT* event) {
+    reply.json = to_text({{"error", reason}});
+    if (event) *event = {JISDK_CODE_FAILED, reply.json.c_str()};
+    return code;
 }
 
 }  // namespace deploy

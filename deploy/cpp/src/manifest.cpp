@@ -46,9 +46,17 @@ std::vector<Expected> read_manifest(std::istream& file, const fs::path& xml_path
     return expected;
 }
 
+/// Of the .xml and the .bin, which come first.
+std::string content_of(const std::vector<Expected>& files) {
+    std::string content;
+    for (const auto& file : files)
+        if (file.path.filename() != "labels.txt") content += file.sha256;
+    return content.size() == 2 * 64 ? content : "";
+}
+
 }  // namespace
 
-std::future<void> check_manifest(const fs::path& xml_path) {
+Manifest check_manifest(const fs::path& xml_path) {
     const fs::path manifest = xml_path.parent_path() / "manifest.json";
     std::vector<Expected> expected;
     if (std::ifstream file{manifest}) try {
@@ -59,10 +67,11 @@ std::future<void> check_manifest(const fs::path& xml_path) {
     std::error_code missing;
     for (const auto& file : expected)
         if (fs::file_size(file.path, missing) != file.bytes) refuse(file.path);
-    return std::async(std::launch::async, [expected] {
+    auto check = [expected] {
         for (const auto& file : expected)
             if (hash_of(file.path) != file.sha256) refuse(file.path);
-    });
+    };
+    return {content_of(expected), std::async(std::launch::async, check)};
 }
 
 }  // namespace deploy

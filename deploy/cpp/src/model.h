@@ -29,6 +29,7 @@ struct ModelSettings {
     std::string device = "CPU";
     int threads = 0;  // for inference; 0: all cores
     ov::hint::PerformanceMode hint = ov::hint::PerformanceMode::THROUGHPUT;
+    std::string cache = {};  // folder for the compiled network, so that the next start is faster; empty: none is written
 };
 
 struct Model {
@@ -38,7 +39,8 @@ struct Model {
     float reject_below = 0;  // confidence below which the class is to be called unknown, unless the user says otherwise
 };
 
-/// The IR at `xml_path`, compiled for one picture at a time. Throws std::runtime_error that says what to do.
+/// The IR at `xml_path`, compiled for one picture at a time; or found compiled in the folder `compiled` beside it, or in the cache,
+/// where manifest.json says which network it is. Throws std::runtime_error that says what to do.
 Model load_model(const std::string& xml_path, const ModelSettings& settings);
 
 }  // namespace deploy

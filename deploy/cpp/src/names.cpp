@@ -46,9 +46,9 @@ Names::Names(const std::string& path, size_t num_classes) : num_classes_(num_cla
     for (size_t i = 0; i < num_cells; ++i) cells_.push_back(cut(sheet, int(i) * height, height));
 }
 
-void Names::draw(Image& picture, size_t name, int percent) {
+void Names::draw(Image& picture, size_t name, std::optional<int> percent) {
     if (cells_.empty()) return;
-    const Image &text = cells_[name], &number = cells_[num_classes_ + 1 + percent];
+    const Image none, &text = cells_[name], &number = percent ? cells_[num_classes_ + 1 + *percent] : none;
     line_.create(text.rows, text.cols + number.cols);
     for (int y = 0; y < line_.rows; ++y) {
         std::copy_n(text.ptr(y), 3 * size_t(text.cols), line_.ptr(y));

@@ -1,6 +1,7 @@
 // Class names on pictures. They were drawn beforehand (recipe/names_picture.py), so that no font is needed here.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,9 +16,9 @@ class Names {
     /// path: of names.png. Throws std::runtime_error if it is there, but not of `num_classes` classes.
     Names(const std::string& path, size_t num_classes);
 
-    /// Name and percentage into the upper left corner. `name`: index of the class, or `num_classes` for "unknown". Draws nothing
-    /// where there is no names.png.
-    void draw(Image& picture, size_t name, int percent);
+    /// Name and percentage (if any) into the upper left corner. `name`: index of the class, or `num_classes` for "unknown". Draws
+    /// nothing where there is no names.png.
+    void draw(Image& picture, size_t name, std::optional<int> percent);
 
   private:
     std::vector<Image> cells_;  // red: how much of a pixel is letter, green: letter or rim

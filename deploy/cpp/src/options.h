@@ -5,12 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "compiled.h"
 #include "errors.h"
 
 namespace deploy {
 
 struct Options {
-    std::string model, device = "CPU", output = "csv";
+    std::string model, device = "CPU", output = "csv", cache = users_cache();
     int threads = 0;  // 0: as many as there are cores
     size_t max_pixels = MAX_PIXELS;
     std::optional<float> reject_below;  // else what the network says

@@ -48,10 +48,13 @@ class JsonWriter : public Writer {
 
     void write(const Result& result) override {
         nlohmann::ordered_json row{{"path", result.path}};
-        if (result.answer)
-            add_answer(row, *result.answer, classes_, reject_below_, {});
-        else
+        if (result.answer) {
+            row["class"] = class_of(*result.answer, classes_, reject_below_);
+            row["confidence"] = rounded(result.answer->probabilities[result.answer->best]);
+            row["probabilities"] = named_probabilities(*result.answer, classes_);
+        } else {
             row["error"] = result.error;
+        }
         out_ << separator_ << to_text(row);
         separator_ = ",\n";
     }

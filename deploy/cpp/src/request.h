@@ -35,6 +35,9 @@ class Request {
     Request(const Request&) = delete;
     Request& operator=(const Request&) = delete;
 
+    /// Pictures of up to `max_pixels` from now on.
+    void limit(size_t max_pixels) { max_pixels_ = max_pixels; }
+
     /// A picture becomes the network's input. Throw PictureError.
     void load_file(const std::string& path);
     void load_bytes(Bytes content);

@@ -3,6 +3,11 @@
 #include <algorithm>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
 namespace deploy {
 namespace {
 
@@ -16,6 +21,40 @@ const uint32_t K[64] = {
 };
 
 uint32_t rotate(uint32_t value, int bits) { return value >> bits | value << (32 - bits); }
+
+#if defined(__x86_64__)
+/// Bit 29 of EBX, leaf 7.
+bool has_instructions() {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1;
+}
+
+/// A processor's own instructions for it, some seven times as fast. They want the state as two vectors, ABEF and CDGH, and do two rounds
+/// of each four words at a time.
+__attribute__((target("sha,sse4.1"))) void add_block_by_instructions(std::array<uint32_t, 8>& s, const unsigned char* block) {
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    __m128i abef = _mm_set_epi32(int(s[0]), int(s[1]), int(s[4]), int(s[5])), cdgh = _mm_set_epi32(int(s[2]), int(s[3]), int(s[6]), int(s[7]));
+    const __m128i abef_before = abef, cdgh_before = cdgh;
+    __m128i words[4];  // the last sixteen of the message's
+    for (int t = 0; t < 16; ++t) {
+        __m128i& w = words[t % 4];
+        const __m128i &next = words[(t + 1) % 4], &last = words[(t + 3) % 4];
+        if (t < 4)
+            w = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block) + t), swap);
+        else
+            w = _mm_sha256msg2_epu32(_mm_add_epi32(_mm_sha256msg1_epu32(w, next), _mm_alignr_epi8(last, words[(t + 2) % 4], 4)), last);
+        const __m128i sums = _mm_add_epi32(w, _mm_loadu_si128(reinterpret_cast<const __m128i*>(K) + t));
+        cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sums);
+        abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sums, 0x0e));
+    }
+    abef = _mm_add_epi32(abef, abef_before);
+    cdgh = _mm_add_epi32(cdgh, cdgh_before);
+    alignas(16) uint32_t x[4], y[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(x), abef);
+    _mm_store_si128(reinterpret_cast<__m128i*>(y), cdgh);
+    s = {x[3], x[2], y[3], y[2], x[1], x[0], y[1], y[0]};
+}
+#endif
 
 }  // namespace
 
@@ -50,6 +89,10 @@ std::string Sha256::hex() {
 }
 
 void Sha256::add_block(const unsigned char* block) {
+#if defined(__x86_64__)
+    static const bool fast = has_instructions();
+    if (fast) return add_block_by_instructions(state_, block);
+#endif
     uint32_t w[64];
     for (int t = 0; t < 16; ++t) w[t] = uint32_t(block[4 * t]) << 24 | block[4 * t + 1] << 16 | block[4 * t + 2] << 8 | block[4 * t + 3];
     for (int t = 16; t < 64; ++t) {

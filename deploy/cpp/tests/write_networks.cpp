@@ -55,7 +55,8 @@ int main(int, char** argv) {
     write(home / "model", mean_colour(ov::element::f32, {1, 3, SIZE, SIZE}, {0, 1, 2}), false);
     std::ofstream(home / "model" / "labels.txt") << "red \"one\"\ngreen\nblue\n";
     fs::create_directories(home / "config");
-    std::ofstream(home / "config" / "config.json") << R"({"threads": 1, "keys": {"class": "name"}})";
+    std::ofstream(home / "config" / "algo_config.json") << R"({"threads": 1, "alert_classes": ["blue"],
+        "answer": {"name": "$class", "confidence": "$confidence", "probabilities": "$probabilities"}})";
     auto red = deploy::encode(".png", deploy::Image(12, 16, {20, 60, 220}));
     std::ofstream(networks / "red.png", std::ios::binary).write(reinterpret_cast<const char*>(red.data()), std::streamsize(red.size()));
 }

@@ -144,7 +144,7 @@ def _by_pillow(content, name, max_pixels):
 
 
 def _check_size(width, height, max_pixels, bytes_per_pixel=3):
-    """bytes_per_pixel: of memory in C++, those of the picture with what its decoder keeps until it has seen the last one."""
+    """bytes_per_pixel: of memory, those of the picture with what its decoder keeps until it has seen the last one."""
     if width * height == 0:
         raise UnreadableImage("truncated or damaged (no pixels)")
     if width * height > max_pixels:

@@ -659,6 +659,18 @@ def test_frames_of_16_bits_need_rows_of_an_even_length(ji, predictor):
         assert ji.ji_calc_frame(predictor, ctypes.byref(odd), None, None, None) == -3
 
 
+def test_what_openvino_throws_is_a_message(build, submission, pictures, tmp_path):
+    """Through the libstdc++ within our files, which is another than OpenVINO's."""
+    root = shutil.copytree(submission, tmp_path / "damaged")
+    (root / "model" / "model.bin").write_bytes(b"")
+    error = classify(build, "--model", root / "model" / "model.xml", pictures[0], status=1).stderr
+    assert "cannot be used on CPU: damaged" in error
+    script = "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).ji_create_predictor(0))"
+    done = subprocess.run([sys.executable, "-c", script, root / "lib" / "libji.so"], capture_output=True, text=True)
+    assert done.stdout == "0\n"
+    assert "cannot be used on CPU: damaged" in done.stderr
+
+
 def test_library_exports_nothing_else(build):
     symbols = subprocess.run(["nm", "-D", "--defined-only", build / "lib" / "libji.so"], capture_output=True, text=True).stdout
     kinds = {line.split()[-1]: line.split()[-2] for line in symbols.splitlines() if not line.split()[-1].startswith("_")}

@@ -79,6 +79,13 @@ def test_pixels_are_counted_before_anything_is_decoded(name):
     assert time.perf_counter() - start < 0.5
 
 
+@pytest.mark.parametrize("name", [name for name in PICTURES if right_answer(name) != "error"])
+def test_pixels_do_not_depend_on_how_many_rows_are_converted_at_a_time(name, monkeypatch):
+    whole = decode_rgb(PICTURES[name])
+    monkeypatch.setattr("data.pictures.pixels.ROWS", 7)
+    assert np.array_equal(decode_rgb(PICTURES[name]), whole)
+
+
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
 def test_memory_is_counted_before_anything_is_decoded(kind):
     with pytest.raises(

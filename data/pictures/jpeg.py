@@ -7,6 +7,7 @@ import mmcv
 import numpy as np
 import simplejpeg
 
+from data.pictures import pixels
 from data.pictures.formats import UnreadableImage
 
 OTHER_PROCESSES = {0xC3: "lossless", 0xCB: "lossless", 0xF7: "lossless (JPEG-LS)"}  # the rest of SOF5 to SOF15 is hierarchical
@@ -108,8 +109,7 @@ def _decode(content, header, least, strict):
     if header.components != 4:
         return simplejpeg.decode_jpeg(content, "RGB", strict=strict, **least)
     # Adobe's way, the only one in use: ink is stored inverted.
-    cmyk = simplejpeg.decode_jpeg(content, "CMYK", strict=strict, **least).astype(np.uint16)
-    return ((cmyk[..., :3] * cmyk[..., 3:] + 127) // 255).astype(np.uint8)
+    return pixels.of_light(simplejpeg.decode_jpeg(content, "CMYK", strict=strict, **least))
 
 
 def _decode_leniently(content, header):

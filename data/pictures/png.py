@@ -26,9 +26,11 @@ class Header(NamedTuple):
 
     @property
     def bytes_per_pixel(self):
-        """Of memory, while it is decoded: rows of an interlaced picture come several times."""
+        """Of memory, while it is decoded: interlaced rows come several times, and OpenCV keeps values of 16 bits."""
         channels = {GREY: 1, COLOR: 3, GREY_ALPHA: 2}.get(self.color_type, 4)
-        return 3 + channels * (2 if self.bits == 16 else 1) if self.interlaced else 3
+        if self.bits == 16:
+            return 3 + 2 * channels
+        return 3 + channels if self.interlaced else 3
 
     @property
     def bytes(self):
@@ -79,8 +81,9 @@ def decode(chunks, header):
         image.load()  # notices truncation, which OpenCV does not
         if header.bits < 16:
             values = eight_bits = pixels.of_pillow(image)
-        else:
-            values, eight_bits = _sixteen_bits(file)
+    del image  # four bytes a pixel
+    if header.bits == 16:
+        values, eight_bits = _sixteen_bits(file)
     if (eight_bits[-2:] == eight_bits[-2:, :1]).all(axis=(1, 2)).any() and not _has_all_rows(chunks[b"IDAT"], header.bytes):
         raise UnreadableImage("truncated or damaged (fewer rows than its header says)")
     return _without_key(values, eight_bits, chunks, header)
@@ -111,7 +114,7 @@ def _sixteen_bits(file):
     if values.ndim == 2:
         return values, pixels.three_channels(pixels.eight_bits(values))
     if values.shape[2] == 4:
-        return values, pixels.over_white(pixels.eight_bits(values[..., [2, 1, 0, 3]]))
+        return values, pixels.deep_over_white(values)[..., ::-1]
     return values[..., ::-1], pixels.eight_bits(values[..., ::-1])
 
 

@@ -119,11 +119,12 @@ def decode(content, header):
         file = _rewritten(content, header, {EXTRA: extra})
         with Image.open(io.BytesIO(file), formats=["TIFF"]) as image:
             image.load()  # notices damage, which OpenCV does not
-        values = mmcv.imfrombytes(file, flag="unchanged", backend="cv2")[..., [2, 1, 0, 3][: header.samples]]
+        values = mmcv.imfrombytes(file, flag="unchanged", backend="cv2")
     values = pixels.eight_bits(values)
+    if not header.planar:
+        values = values[..., [2, 1, 0, 3][: header.samples]]
     if header.has_alpha and header.extra == PREMULTIPLIED:
-        alpha = np.maximum(values[..., 3:], 1).astype(np.uint32)
-        values[..., :3] = np.minimum(values[..., :3] * np.uint32(255) // alpha, 255)
+        values = pixels.undo_premultiplied(values)
     return pixels.over_white(values) if header.has_alpha else np.ascontiguousarray(values[..., :3])
 
 

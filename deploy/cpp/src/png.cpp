@@ -26,10 +26,11 @@ struct Chunks {
     int bits = 0, color_type = 0;
     bool interlaced = false;
 
-    /// Of memory, while it is decoded: rows of an interlaced picture come several times.
+    /// Of memory, while it is decoded: interlaced rows come several times, and Python keeps values of 16 bits.
     size_t bytes_per_pixel() const {
         const size_t channels = color_type == PNG_COLOR_TYPE_GRAY ? 1 : color_type == PNG_COLOR_TYPE_GRAY_ALPHA ? 2 : color_type == PNG_COLOR_TYPE_RGB ? 3 : 4;
-        return interlaced ? 3 + channels * (bits == 16 ? 2 : 1) : 3;
+        if (bits == 16) return 3 + 2 * channels;
+        return interlaced ? 3 + channels : 3;
     }
     bool has_key() const { return color_type == PNG_COLOR_TYPE_GRAY || color_type == PNG_COLOR_TYPE_RGB; }
 };

@@ -180,3 +180,22 @@ def test_report_times_the_report_of_made_up_pictures(monkeypatch, capsys):
     monkeypatch.setattr("deploy.timing.SECONDS", 0.05)
     run(monkeypatch, "report.py", "--pictures", "140")
     assert re.search(r"^140 pictures: [\d.]+ s, [\d.]+ MiB, ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_pipelines_compare_what_is_handed_in_with_what_else_there_is(deployed, build, monkeypatch, capsys):
+    run(monkeypatch, "pipelines.py", deployed.path, "--seconds", "0.1", "--phones", "2")
+    first, second = capsys.readouterr().out.split("\n\n")
+    ways, parts = rows(first), rows(second)
+    assert [row[1] for row in ways[:2]] == ["classify (C++)", "predict.py"]
+    assert [row[0] for row in ways] == ["validation files"] * 6 + ["3000 x 4000"] * 6
+    assert all(float(cell) > 0 for row in ways for cell in row[2:])
+    assert ways[0][-1] == ways[6][-1] == "1.0"
+    assert len(parts) == 2
+    assert all(float(cell) >= 0 for row in parts for cell in row[1:])
+
+
+def test_start_measures_the_first_answer(deployed, build, monkeypatch, capsys):
+    run(monkeypatch, "start.py", deployed.path, "--rounds", "2")
+    found = {tuple(row[:2]): row[2:] for row in rows(capsys.readouterr().out)[1:]}
+    assert set(found) == {(name, how) for name in ("FP32", "INT8") for how in ("compiled anew", "from the cache")}
+    assert all(float(cell) > 0 for cells in found.values() for cell in cells)

@@ -149,18 +149,8 @@ def of_classify(args, xml_path, files):
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder, "pictures.txt")
         listed.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
-        command = [
-            args.classify,
-            "--model",
-            xml_path,
-            "--list",
-            listed,
-            "--output",
-            "json",
-            "--benchmark",
-            "--seconds",
-            args.seconds,
-        ]
+        command = [args.classify, "--model", xml_path, "--list", listed, "--output", "json"]
+        command += ["--benchmark", "--seconds", args.seconds]
         done = subprocess.run([*map(str, command)], capture_output=True, encoding="utf-8")
     if done.returncode:
         raise UserError(f"{args.classify} failed: {done.stderr.strip()}")

@@ -7,6 +7,7 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch
+from model_api.adapters import OpenvinoAdapter, create_core
 from model_api.models import ClassificationModel
 from scipy.special import softmax
 
@@ -194,6 +195,15 @@ def test_model_api_reads_the_ir_without_further_arguments(whole_picture_ir, squa
         assert result.raw_scores == pytest.approx(probs, abs=1e-4)
         assert result.top_labels[0].id == probs.argmax()
         assert result.top_labels[0].name == "_".join(CLASSES[probs.argmax()].split())
+
+
+def test_model_api_answers_in_f32_as_predict_py_does_where_it_is_told(whole_picture_ir, squares):
+    """The two lines of docs/deployment.md; on CPUs with bf16 instructions it computes in bf16 otherwise."""
+    path, _ = whole_picture_ir
+    adapter = OpenvinoAdapter(create_core(), str(path), device="CPU", plugin_config={"INFERENCE_PRECISION_HINT": "f32"})
+    model, ours = ClassificationModel.create_model(adapter), IrPredictor(path)
+    for square in squares:
+        assert model(np.ascontiguousarray(square[..., ::-1])).raw_scores == pytest.approx(ours(square), abs=1e-5)
 
 
 def test_model_api_refuses_networks_that_it_would_show_something_else(files):

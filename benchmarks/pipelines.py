@@ -42,6 +42,7 @@ CLASSIFY = Path(__file__).resolve().parent.parent / "build" / "cpp" / "classify"
 PHONE = (3000, 4000)  # pixels, width and height
 NOISE = 9.0  # grey levels: the files have some two megabytes
 OURS = "classify (C++)"
+TURN = 10  # pictures
 
 
 def main(argv=None):
@@ -133,15 +134,21 @@ def python_ways(run, folder):
 
 
 def in_turns(ways, files, seconds):
-    """{name: median milliseconds}; every way takes the same picture before the next one."""
-    times, end, number = {name: [] for name in ways}, time.perf_counter() + seconds * len(ways), 0
-    while number < 3 or time.perf_counter() < end:
+    """{name: median milliseconds}; the ways take turns of TURN pictures.
+
+    Two pictures go before each turn uncounted: the threads of the way before spin on for some milliseconds.
+    """
+    times, end, first = {name: [] for name in ways}, time.perf_counter() + seconds * len(ways), 0
+    while first == 0 or time.perf_counter() < end:
+        turn = [files[(first + i) % len(files)] for i in range(TURN)]
         for name, way in ways.items():
-            start = time.perf_counter()
-            way(files[number % len(files)])
-            times[name].append(1e3 * (time.perf_counter() - start))
-        number += 1
-    return {name: float(np.median(ms[1:])) for name, ms in times.items()}  # the first one warms up
+            for i, path in enumerate(turn[:1] * 2 + turn):
+                start = time.perf_counter()
+                way(path)
+                if i >= 2:
+                    times[name].append(1e3 * (time.perf_counter() - start))
+        first += TURN
+    return {name: float(np.median(ms)) for name, ms in times.items()}
 
 
 def of_classify(args, xml_path, files):

@@ -25,7 +25,7 @@ from data.corrections import Remaining, correct
 from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, full_size, only_read_here, read_file
 from data.index import STATE, changes_between, fingerprint, list_images, list_unlabelled
 from data.listing import indented
-from data.preprocessing import resize_square
+from data.preprocessing import least_sides, resize_square
 
 log = logging.getLogger("run")
 FACTS = ["width", "height", "sha256", "only_python"]  # what reading a file tells
@@ -62,7 +62,7 @@ def open_dataset(
     classes=None,
     name="train",
     fit="stretch",
-    shrink_on_load=True,
+    shrink_on_load=2,
     max_pixels=None,
     verify=False,
     corrections=None,
@@ -70,8 +70,8 @@ def open_dataset(
     """The pictures below `root`, each resized to `size` x `size` pixels, with index and cache kept in `folder`.
 
     name: `train` (data.root), `validation` (data.val_root) or `unlabelled` (data.unlabelled), whose pictures have no classes. fit:
-    see `data.preprocessing.resize_square`; shrink_on_load: may JPEGs be decoded at a smaller scale, see `data.decode.decode_rgb`?
-    Each way has a cache of its own, while the fingerprint, which is of the files, is the same.
+    see `data.preprocessing.resize_square`; shrink_on_load: JPEGs may be decoded at a smaller scale while both sides keep so
+    many times `size`; 0: not. Each way has a cache of its own, while the fingerprint, which is of the files, is the same.
     max_pixels: larger pictures are bad files (None: `data.decode.MAX_PIXELS`). verify: hash every file again, whatever its size and
     dates say. corrections: a table as `data.corrections` reads it. It changes what is made of the index, which is of the files.
     Raises UserError for anything wrong with the root or the classes, and one that lists all bad files at once.
@@ -82,7 +82,7 @@ def open_dataset(
     else:
         classes, table = list_images(root, classes, key="data.root" if name == "train" else "data.val_root")
     index_path = folder / ("index.csv" if name == "train" else f"index_{name}.csv")
-    how = "_pad" * (fit == "pad") + "_shrunk" * shrink_on_load
+    how = "_pad" * (fit == "pad") + f"_shrunk{shrink_on_load}" * bool(shrink_on_load)
     cache_path = folder / "cache" / f"{name}_{size}{how}.npy"
     with _alone(index_path):
         before = _read_index(index_path)
@@ -186,7 +186,7 @@ def _read_pictures(root, paths, pixels, fit, shrink_on_load, max_pixels):
 
     def work(i):
         content = read_file(root / paths[i])
-        image = decode_rgb(content, max_pixels, at_least=size if shrink_on_load else None)
+        image = decode_rgb(content, max_pixels, at_least=least_sides(size, shrink_on_load))
         pixels[i] = resize_square(image, size, fit)
         height, width = full_size(content, image)
         return width, height, hashlib.sha256(content).hexdigest(), only_read_here(content) or ""

@@ -13,6 +13,7 @@ from data.crops import center_crop
 
 FITS = ("stretch", "pad")
 SIZES = range(8, 4097)  # pixels that a network's input, or the square before the cut, may have on a side
+SHRINK_ON_LOAD = range(17)  # times `resize`
 PADDING = 128  # grey beside pictures that keep their proportions: next to 0 once pixels are normalised
 
 
@@ -25,7 +26,9 @@ class Preprocessing:
     fit: str  # `stretch` into that square: proportions not kept; or `pad`: kept, with grey beside the picture
     mean: tuple[float, float, float]  # R, G, B; of pixels in 0..1
     std: tuple[float, float, float]
-    shrink_on_load: bool = False  # are JPEGs decoded at a smaller scale where that is still as large as `resize`?
+    shrink_on_load: int = (
+        0  # JPEGs are decoded at a smaller scale while both sides keep so many times `resize`; 0: in their own size
+    )
 
     def __post_init__(self):
         if not (self.image_size in SIZES and self.resize in SIZES and self.image_size <= self.resize):
@@ -33,6 +36,8 @@ class Preprocessing:
                 f"image_size={self.image_size}, resize={self.resize}: must be whole numbers of pixels from {SIZES[0]} to "
                 f"{SIZES[-1]}, and resize, the size before the cut, not the smaller one."
             )
+        if self.shrink_on_load not in SHRINK_ON_LOAD:
+            raise UserError(f"shrink_on_load={self.shrink_on_load}: must be a whole number from 0 to {SHRINK_ON_LOAD[-1]}.")
         if self.fit not in FITS:
             raise UserError(f"fit={self.fit!r}: must be one of {', '.join(FITS)}.")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
@@ -55,7 +60,7 @@ class Preprocessing:
                 fit=values["fit"],
                 mean=_three_numbers(values["mean"]),
                 std=_three_numbers(values["std"]),
-                shrink_on_load=_is_true(values.get("shrink_on_load", False)),  # networks from before saw pictures in their own size
+                shrink_on_load=int(values.get("shrink_on_load", 0)),  # networks from before saw pictures in their own size
             )
         except KeyError as error:
             raise UserError(f"{source}: its notes on preprocessing lack {error}. Export or train it again.") from error
@@ -67,7 +72,7 @@ class Preprocessing:
     @property
     def at_least(self):
         """That argument of `data.decode.decode_rgb`, for pictures that go to the network."""
-        return self.resize if self.shrink_on_load else None
+        return least_sides(self.resize, self.shrink_on_load)
 
     def square(self, pixels):
         """uint8 RGB (H, W, 3) of any size -> the whole picture as (R, R, 3), R = `resize`."""
@@ -98,18 +103,16 @@ class Preprocessing:
         return self.normalise(torch.from_numpy(self.cut(squares)).permute(0, 3, 1, 2)).contiguous().numpy()
 
 
-def _is_true(value):
-    """Of a truth value, or of its text in an IR's notes."""
-    if str(value) not in ("True", "False"):
-        raise ValueError(f"shrink_on_load: {value!r} is neither True nor False")
-    return str(value) == "True"
-
-
 def _three_numbers(values):
     """A tuple of floats from a list, or from a text such as '[0.5, 0.5, 0.5]' or '0.5 0.5 0.5'."""
     if isinstance(values, str):
         values = values.strip("[]()").replace(",", " ").split()
     return tuple(map(float, values))
+
+
+def least_sides(resize, shrink_on_load):
+    """The argument `at_least` of `data.decode.decode_rgb`."""
+    return shrink_on_load * resize or None
 
 
 def resize_square(pixels, size, fit="stretch"):

@@ -8,7 +8,7 @@ from deploy.openvino_ir import F32
 from deploy.timing import machine
 from utils.calibration import LIMITS
 
-SHRINK_ON_LOAD = "JPEGs: decode at the smallest of libjpeg's scales k/8, k = 1..8, that leaves both sides (rounded up) >= resize"
+SHRINK_ON_LOAD = "JPEGs: decode at the least of libjpeg's scales k/8 that leaves both sides (rounded up) >= shrink_on_load * resize"
 HOW = {
     "stretch": {
         "how": "resize to (resize, resize), then cut image_size from the centre",

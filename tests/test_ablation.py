@@ -345,7 +345,7 @@ def test_study_in_a_config_trains_real_students_and_leaves_the_run_alone(tmp_pat
     assert (choice, seed) == ("student.mixing=cutmix", of_the_run.seed + 1)
     reached = RunFolder(place.path / "ablation" / "trials" / f"student.mixing=cutmix_seed={seed}").results()["student"]
     assert reached["best_accuracy"] == accuracy
-    caches = (place.path / "ablation").rglob("train_36_shrunk.npy")
+    caches = (place.path / "ablation").rglob("train_36_shrunk2.npy")
     assert [path.parents[2].name for path in caches] == ["pixels"]  # where all share them
 
 

@@ -328,7 +328,7 @@ def test_verifying_hashes_all_files_again(root, tmp_path, monkeypatch):
 def test_damaged_pixel_cache_is_made_again(root, tmp_path, said, damage):
     before = open_dataset(root, tmp_path / "run", 16)
     pixels = before.images.copy()
-    cache = tmp_path / "run" / "cache" / "train_16_shrunk.npy"
+    cache = tmp_path / "run" / "cache" / "train_16_shrunk2.npy"
     content = bytearray(cache.read_bytes())
     if damage == "flipped":
         content[-100] ^= 0x10

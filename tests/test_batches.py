@@ -98,7 +98,7 @@ def test_padded_and_stretched_pictures_are_cached_apart(tmp_path):
         assert (padded.images[0, :4] == 128).all()
         assert (padded.images[0, 4:8] == ord("a")).all()
         assert padded.fingerprint == stretched.fingerprint  # a table of the teacher's fits both
-    assert sorted(path.name for path in (tmp_path / "cache").glob("*.npy")) == ["train_12_pad_shrunk.npy", "train_12_shrunk.npy"]
+    assert sorted(path.name for path in (tmp_path / "cache").glob("*.npy")) == ["train_12_pad_shrunk2.npy", "train_12_shrunk2.npy"]
 
 
 def test_random_crops_lie_everywhere_inside():

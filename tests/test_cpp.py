@@ -41,7 +41,7 @@ SIZE, RESIZE = 64, 75  # an odd number to cut off, so that rounding is seen
 CLASSES = ["a b", "punk", 'say "x", 日本']
 MEAN, STD = (0.5, 0.45, 0.4), (0.225, 0.25, 0.2)  # one value a channel, so that swapped channels are seen
 TOLERANCE = 1e-3
-STRETCHED, PADDED = (Preprocessing(SIZE, RESIZE, fit, MEAN, STD, shrink_on_load=True) for fit in ("stretch", "pad"))
+STRETCHED, PADDED = (Preprocessing(SIZE, RESIZE, fit, MEAN, STD, shrink_on_load=2) for fit in ("stretch", "pad"))
 # What each network takes: floats, raw pixels, whole pictures.
 KINDS = {
     "floats": NetworkInput(STRETCHED),

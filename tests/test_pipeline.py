@@ -90,7 +90,7 @@ def test_every_picture_is_predicted_once_by_the_model_that_did_not_see_it(finish
     index = pd.read_csv(folder / "index.csv")
     assert list(oof["path"]) == list(folds["path"]) == list(index["path"])
     assert list(oof["fold"]) == list(folds["fold"])
-    images = np.load(folder / "cache" / "train_32_shrunk.npy", mmap_mode="r")
+    images = np.load(folder / "cache" / "train_32_shrunk2.npy", mmap_mode="r")
     probs = oof[[column for column in oof if column.startswith("p_")]].to_numpy()
     for fold in range(3):
         model = load_model(folder / "teacher" / f"fold{fold}" / "best.pth").model
@@ -172,7 +172,7 @@ def test_numbers_in_the_manifest_are_those_of_the_files(finished, textiles):
     meta = load_model(folder / "student" / "averaged.pth").meta
     assert manifest["fingerprint"] == meta["fingerprint"] == json.loads((folder / "index.json").read_text())["fingerprint"]
     assert manifest["classes"] == sorted(path.name for path in (textiles / "train").iterdir())
-    images, index = np.load(folder / "cache" / "validation_36_shrunk.npy"), pd.read_csv(folder / "index_validation.csv")
+    images, index = np.load(folder / "cache" / "validation_36_shrunk2.npy"), pd.read_csv(folder / "index_validation.csv")
     x = ((images[:, 2:34, 2:34] / 255 - 0.5) / 0.225).transpose(0, 3, 1, 2).astype(np.float32)
     session = onnxruntime.InferenceSession(str(folder / "deploy" / "model.onnx"), providers=["CPUExecutionProvider"])
     answers = np.concatenate([session.run(None, {"image": batch})[0] for batch in np.split(x, 4)]).argmax(1)

@@ -56,9 +56,10 @@ class TrainConfig:
     image_size: Pixels = 224  # network input, pixels
     resize: Pixels | None = None  # pictures are resized to this square, then cropped to image_size; None: no crop
     fit: Literal["stretch", "pad"] = "stretch"  # into that square: proportions not kept; or kept, with grey beside the picture
-    # JPEGs are decoded at the least of the scales k/8 that leaves both sides as long as `resize`: large photographs many times as
-    # fast. What the network was trained with, those that run it do too.
-    shrink_on_load: bool = True
+    # JPEGs are decoded at the least of the scales k/8 that leaves both sides this many times `resize`: large photographs several
+    # times as fast. Those that run the network do as it was trained. 0: in their own size. At 1, answers differ more from those of
+    # programs that decode pictures whole.
+    shrink_on_load: Annotated[int, Range(0, 16)] = 2
     # Training images are made this small, in equal shares of the epochs: such as (80, 96, 112) for an image_size of 128. Small ones
     # train faster, and a part cut out at random shows things larger than the whole picture does. None: image_size.
     train_sizes: tuple[Pixels, ...] | None = None

@@ -96,7 +96,11 @@ bool pads(const Facts& facts) {
 /// Networks from before this note were trained on pictures in their own size.
 size_t at_least(const Facts& facts) {
     const std::string key = "input_shrink_on_load";
-    return facts.has(key) && is_true(facts, key) ? side(facts, "input_resize") : OWN_SIZE;
+    if (!facts.has(key)) return OWN_SIZE;
+    auto text = info(facts, key);
+    auto values = numbers(text, 1);
+    if (values.empty() || values[0] != std::floor(values[0]) || values[0] < 0 || values[0] > 16) refuse(key, text, "a whole number from 0 to 16");
+    return values[0] > 0 ? size_t(values[0]) * side(facts, "input_resize") : OWN_SIZE;
 }
 
 InputSpec input_spec(const Facts& facts) {

@@ -26,9 +26,7 @@ class Preprocessing:
     fit: str  # `stretch` into that square: proportions not kept; or `pad`: kept, with grey beside the picture
     mean: tuple[float, float, float]  # R, G, B; of pixels in 0..1
     std: tuple[float, float, float]
-    shrink_on_load: int = (
-        0  # JPEGs are decoded at a smaller scale while both sides keep so many times `resize`; 0: in their own size
-    )
+    shrink_on_load: int = 0  # JPEGs are decoded at a scale that leaves both sides so many times `resize`; 0: in their own size
 
     def __post_init__(self):
         if not (self.image_size in SIZES and self.resize in SIZES and self.image_size <= self.resize):

@@ -93,8 +93,8 @@ void ji_destroy_predictor(void *predictor);
 
 /*
  * Classify one picture, given as pixels, as an encoded file in memory, or as the name of a file. The same picture gets
- * the same answer on each way. `out` and `outFile` receive the picture with its class written on it, in the size of the
- * input; `out`, `outFile` and `event` may be NULL. out->data lives as long as event->json. What outFile ends in says which format is
+ * the same answer on each way; but a large JPEG that its owner decoded whole is not quite the same picture. `out` and `outFile`
+ * receive the picture with its class written on it, in the size of the input; `out`, `outFile` and `event` may be NULL. out->data lives as long as event->json. What outFile ends in says which format is
  * written: .jpg, .jpeg or .png; where it cannot be written, the answer counts all the same, and the reason goes to standard error.
  * `args` that are no such object: JISDK_RET_INVALIDPARAMS, with the reason in event->json.
  * Files may be JPEG, PNG, WebP, BMP, TIFF, GIF (the first frame of those that move) or PNM.

@@ -1,5 +1,6 @@
 """A run's folder says what was made with which settings, whatever is typed later."""
 
+import json
 import re
 import shutil
 
@@ -57,6 +58,20 @@ def test_teachers_in_the_loop_are_those_of_all_folds_or_none(copy_of_run, workpl
 def copy_of_run(exported, tmp_path):
     """A copy of the finished run that the test may change."""
     return RunFolder(shutil.copytree(exported, tmp_path / "copy"))
+
+
+def test_a_run_from_before_a_setting_is_taken_as_it_was_made(copy_of_run):
+    """Such as one whose pictures were decoded in their own size."""
+    config, settings = copy_of_run.config("student"), copy_of_run.settings("student")
+    assert session.reopen(copy_of_run.path).config.student.shrink_on_load == 2
+    config.write_text("".join(line for line in config.read_text().splitlines(True) if "shrink_on_load" not in line))
+    noted = {key: value for key, value in read_json(settings).items() if key != "shrink_on_load"}
+    settings.write_text(json.dumps(noted))
+    reopened = session.reopen(copy_of_run.path).config
+    assert reopened.student.shrink_on_load == reopened.teacher.shrink_on_load == 0
+    copy_of_run.claim("student", {**noted, "shrink_on_load": 0}, config.read_text())
+    with pytest.raises(UserError, match=r"shrink_on_load: 0 there, 2 now"):
+        copy_of_run.claim("student", {**noted, "shrink_on_load": 2}, config.read_text())
 
 
 def test_a_refused_command_changes_nothing_that_later_scripts_read(exported, workplace):

@@ -16,6 +16,9 @@ from utils.config_values import Range, build_dataclass, merge_options
 
 REPO = Path(__file__).resolve().parent.parent
 
+SECTIONS = ("teacher", "student")
+BEFORE = {"shrink_on_load": 0}  # what runs did that were begun before there was such a setting, where it is not the default
+
 Share = Annotated[float, Range(0, 1)]
 ShareAboveZero = Annotated[float, Range(above=0, most=1)]
 BelowOne = Annotated[float, Range(0, below=1)]
@@ -227,13 +230,22 @@ def load_config(path, options=()):
     A path that is not there is looked for in the project's folder too. Raises UserError for a missing or broken file, an unknown
     key (naming the nearest), a wrong type and a value out of range.
     """
+    return build_dataclass(RunConfig, merge_options(_read(path), options))
+
+
+def load_resolved(path):
+    """The `RunConfig` of a run, with all its values in the file `path`; what is missing there was not yet a setting (`BEFORE`)."""
+    values = _read(path)
+    return build_dataclass(RunConfig, {**values, **{name: {**BEFORE, **values[name]} for name in SECTIONS if name in values}})
+
+
+def _read(path):
     path = _find(path)
     _check_text(path)
     try:
-        values = FileConfig.fromfile(str(path), use_predefined_variables=False, import_custom_modules=False).to_dict()
+        return FileConfig.fromfile(str(path), use_predefined_variables=False, import_custom_modules=False).to_dict()
     except Exception as error:
         raise UserError(f"{path}: cannot be read as a config: {error}") from error
-    return build_dataclass(RunConfig, merge_options(values, options))
 
 
 def _find(path):

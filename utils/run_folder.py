@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json, sha256, write_json, write_text
+from utils.config import BEFORE
 from utils.runlog import environment
 
 
@@ -209,7 +210,8 @@ class RunFolder:
         """
         path = self.settings(stage)
         if path.is_file() and any(path.parent.rglob("*.pth")):
-            _check_same(path.parent, read_json(path), settings)
+            before = {key: value for key, value in BEFORE.items() if key in settings} | read_json(path)
+            _check_same(path.parent, before, settings)
         else:
             write_json(path, settings)
         write_text(self.config(stage), config_text)

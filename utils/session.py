@@ -11,7 +11,7 @@ import torch
 from common.errors import UserError, os_user_error
 from common.temporary import remove_leftovers
 from utils import distributed
-from utils.config import RunConfig, expanded, load_config
+from utils.config import RunConfig, expanded, load_config, load_resolved
 from utils.memory import keep_freed_memory, usable_cpus
 from utils.run_folder import RunFolder
 from utils.runlog import log, start_logging
@@ -83,7 +83,7 @@ def reopen(folder, stages=("student",)):
             f"{folder.path}: not the folder of a run that {script} began (no {configs[0]}). Give one such as runs/demo."
         )
     start_logging(folder.path)
-    return Session(load_config(path.absolute()), folder, torch.device("cpu"))
+    return Session(load_resolved(path.absolute()), folder, torch.device("cpu"))
 
 
 def _with_absolute_paths(config):

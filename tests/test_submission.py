@@ -58,7 +58,7 @@ def test_what_is_handed_in_answers_as_python_does(run, build, model, reject, mon
         name.partition(".so")[0] + ".so" + (".12" if "tbb.so.12" in name else "") for name in names(folder / "lib")
     }
     assert (folder / "bin" / "classify").stat().st_mode & stat.S_IXUSR
-    assert names(folder / "model") == {model, model.replace(".xml", ".bin"), "labels.txt", "names.png", "manifest.json"}
+    assert names(folder / "model") == {model, model.replace(".xml", ".bin"), "labels.txt", "names.png", "manifest.json", "compiled"}
     assert json.loads((folder / "config" / "algo_config.json").read_text())["model"] == model
     assert names(folder / "include") == {"ji.h"}
     assert names(folder / "example") == {"answer.c"}
@@ -70,7 +70,7 @@ def export_with_threshold(xml_path, reject):
     """As `export_openvino.py --reject` would have left it."""
     note = '<confidence_threshold value="{}" />'
     text = xml_path.read_text()
-    assert text.count(note.format("0.0")) == 1
+    assert note.format("0.0") in text  # among the IR's own notes, and once more among those that came with the ONNX file
     xml_path.write_text(text.replace(note.format("0.0"), note.format(reject)))
     manifest = json.loads((xml_path.parent / "manifest.json").read_text())
     manifest["files"][xml_path.name] = {"bytes": xml_path.stat().st_size, "sha256": sha256(xml_path)}

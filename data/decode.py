@@ -65,7 +65,7 @@ def decode_rgb(content, max_pixels=MAX_PIXELS, at_least=None):
     than `max_pixels` pixels.
 
     at_least: the sides that a JPEG must keep, in pixels; it is decoded at the least of libjpeg's scales, k/8, that leaves them so
-    long. The same on every machine and in C++; other formats, and None, give the picture in its own size.
+    long (from 8 on). The same on every machine and in C++; other formats, and None, give the picture in its own size.
     """
     name = format_of(content)
     try:

@@ -16,6 +16,8 @@ from recipe.predictor import UNKNOWN
 from utils.runlog import log
 
 CELL, LETTERS, RIM = 48, 32, 3  # pixels: height of a cell, size of its letters, width of their rim
+WIDEST = 1000  # pixels; longer names are cut
+PIXELS = 100_000_000  # of the picture, half of what libji.so reads
 OWN_FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")  # Latin, Cyrillic, Greek, Arabic and more
 
 
@@ -28,7 +30,9 @@ def names_picture(classes):
             "of these classes. Install a font that can, such as Debian's fonts-noto-cjk, and make the submission again."
         )
     names = [name if font_for(name) else str(number) for number, name in enumerate(classes)]
-    cells = [_cell(text) for text in (*names, UNKNOWN, *(f" {percent} %" for percent in range(101)))]
+    texts = [*names, UNKNOWN, *(f" {percent} %" for percent in range(101))]
+    widest = min(WIDEST, PIXELS // (CELL * len(texts)))
+    cells = [_cell(text, widest) for text in texts]
     picture = Image.new("RGB", (max(cell.width for cell in cells), CELL * len(cells)))
     for i, cell in enumerate(cells):
         picture.paste(cell, (0, CELL * i))
@@ -55,9 +59,19 @@ def _characters(path):
         return set()
 
 
-def _cell(text):
+def _cell(text, widest):
     font = ImageFont.truetype(font_for(text), LETTERS)
+    text = _shortened(text, font, widest - 2 * RIM)
     red, green = (Image.new("L", (round(font.getlength(text)) + 2 * RIM, CELL)) for _ in range(2))
     for channel, width in ((red, 0), (green, RIM)):
         ImageDraw.Draw(channel).text((RIM, CELL // 2), text, fill=255, font=font, anchor="lm", stroke_width=width)
     return Image.merge("RGB", (red, green, Image.new("L", red.size)))
+
+
+def _shortened(text, font, widest):
+    """As much of it as goes into `widest` pixels, three dots included."""
+    if font.getlength(text) <= widest:
+        return text
+    while text and font.getlength(text + "...") > widest:
+        text = text[:-1]
+    return text + "..."

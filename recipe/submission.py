@@ -89,7 +89,10 @@ def lay_out(folder, model, build):
 
 def compile_network(folder, name, picture):
     """Leave the network compiled for this machine's processor in model/compiled, where both programs find it: a faster start."""
-    _call(folder / "bin" / "classify", "--model", folder / "model" / name, "--cache", folder / "model" / "compiled", picture)
+    compiled = folder / "model" / "compiled"
+    _call(folder / "bin" / "classify", "--model", folder / "model" / name, "--cache", compiled, picture)
+    if not (compiled.is_dir() and any(compiled.iterdir())):
+        raise UserError(f"{compiled}: the compiled network cannot be written. Is the disk full? Nothing was written.")
 
 
 def elf_files(folder):
@@ -126,7 +129,11 @@ def prove(folder, model, pictures):
         program = clean / "example" / "answer"
         _call("cc", clean / "example" / "answer.c", f"-I{clean / 'include'}", f"-L{clean / 'lib'}", "-lji",
               "-Wl,-rpath,$ORIGIN/../lib", f"-Wl,-rpath-link,{clean / 'lib'}", "-o", program)  # fmt: skip
-        printed = _call(program, *(path.resolve() for path in pictures), cwd="/", env={})
+        paths = [path.resolve() for path in pictures]
+        printed = _call(program, *paths, cwd="/", env={})
+        shutil.rmtree(clean / "model" / "compiled")
+        if _call(program, *paths, cwd="/", env={}) != printed:
+            raise UserError("the library answers otherwise where it compiles the network itself. Nothing was written.")
     differences = []
     for path, line in zip(pictures, printed.removesuffix("\n").split("\n"), strict=True):
         answer, probs = json.loads(line), predictor(predictor.read(path))

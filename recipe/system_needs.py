@@ -1,5 +1,6 @@
 """What programs and libraries that are handed in need of the machine that runs them."""
 
+import math
 import re
 
 from common.errors import UserError
@@ -36,8 +37,10 @@ def check_needs(headers):
 
 def _versions(text):
     """(library, version) pairs of FLOOR's libraries, sorted."""
-    return sorted(set(re.findall(rf" ({'|'.join(FLOOR)})_([\d.]+)$", text, re.MULTILINE)))
+    return sorted(set(re.findall(rf" ({'|'.join(FLOOR)})_(\w[\w.]*)$", text, re.MULTILINE)))
 
 
 def _numbers(version):
-    return tuple(map(int, version.split(".")))
+    """To compare; what is no number, such as GLIBC_ABI_DT_RELR of 2022, is newer than all."""
+    parts = version.split(".")
+    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else (math.inf,)

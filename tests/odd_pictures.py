@@ -122,6 +122,7 @@ def jpegs():
         "grey__grey.jpg": encoded("JPEG", grey),
         "grey_progressive__grey.jpg": encoded("JPEG", grey, progressive=True),
         "cmyk__red_left.jpg": encoded("JPEG", image.convert("CMYK"), quality=95),
+        "cmyk_black_twice__error.jpg": _with_black_twice(encoded("JPEG", image.convert("CMYK"), quality=95)),
         "cmyk_progressive__red_left.jpg": encoded("JPEG", image.convert("CMYK"), progressive=True),
         "flat__red_left.jpg": flat,
         "flat_padded__red_left.jpg": flat[:-2] + b"\xff" * 40 + end,
@@ -187,6 +188,12 @@ def jpegs():
 
 
 # PNG
+
+
+def _with_black_twice(jpeg):
+    """Four inks, of which black says to be sampled twice as often as the others."""
+    frame = jpeg.index(b"\xff\xc0")
+    return jpeg[: frame + 20] + b"\x22" + jpeg[frame + 21 :]
 
 
 def chunk(name, data):

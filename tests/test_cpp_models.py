@@ -215,6 +215,15 @@ def test_senseless_settings_of_the_library_are_named(exported, tmp_path, config,
     assert message in done.stderr
 
 
+def test_a_configuration_under_its_old_name_is_not_passed_over(exported, tmp_path):
+    library = handed_in(exported, tmp_path, "{}")
+    (tmp_path / "config" / "algo_config.json").rename(tmp_path / "config" / "config.json")
+    script = "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).ji_create_predictor(0))"
+    done = subprocess.run([sys.executable, "-c", script, library], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "0\n"
+    assert "algo_config.json: is not there, but config.json, its old name, is. Name it anew" in done.stderr
+
+
 def handed_in(exported, tmp_path, config):
     """The library in a folder as it is handed in."""
     for name in ("lib", "config"):

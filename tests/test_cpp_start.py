@@ -68,7 +68,16 @@ def test_what_lies_compiled_beside_a_network_is_taken_without_a_cache(two, cache
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("damage", [lambda c: b"", lambda c: b"{}\n" + c, lambda c: c[:-1], lambda c: c[:-9] + b"x" + c[-8:]])
+def another_mean(content):
+    """In the notes, which the network's own hash does not cover."""
+    assert b'"mean_values":"127.5' in content
+    return content.replace(b'"mean_values":"127.5', b'"mean_values":"927.5')
+
+
+DAMAGES = (lambda c: b"", lambda c: b"{}\n" + c, lambda c: c[:-1], lambda c: c[:-9] + b"x" + c[-8:], another_mean)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_is_compiled_again(two, cache, ask, damage):
     before = ask(two[0])
     (file,) = cache.iterdir()
@@ -108,6 +117,19 @@ def test_a_cache_keeps_eight(tmp_path, cache, ask):
         ask(write(tmp_path / str(i), weight=1 + i))
     assert len(list(cache.iterdir())) == 8
     assert not any(path.name.startswith(".") for path in cache.iterdir())
+
+
+def test_a_folder_keeps_what_others_put_there(tmp_path, cache, ask):
+    cache.mkdir(parents=True)
+    for i in range(10):
+        (cache / f"work{i}.compiled").write_text("mine")
+    old, new = cache / ".classify.1.0.tmp", cache / ".classify.2.0.tmp"  # of programs that were killed, and that write now
+    for path in (old, new):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    ask(write(tmp_path / "network"))
+    assert len(list(cache.glob("work*.compiled"))) == 10
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_the_cache_is_the_users_or_none(two, picture, tmp_path, monkeypatch):  # noqa: F811

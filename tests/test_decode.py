@@ -132,6 +132,16 @@ def test_whatever_a_decoder_raises_is_one_error(monkeypatch, error):
     assert "\n" not in str(caught.value)
 
 
+def test_what_was_cut_and_filled_with_zeros_is_refused_between_restart_markers_too():
+    """Where the decoder tells first of bytes before the end, and of the marker that is missing only then."""
+    content = encoded("JPEG", quality=90, restart_marker_blocks=1)
+    start = content.index(b"\xff\xda") + 20
+    for cut in range(start, len(content) - 40, 7):
+        filled = content[:cut] + bytes(len(content) - cut - 2) + b"\xff\xd9"
+        with pytest.raises(UnreadableImage, match="truncated or damaged"):
+            decode_rgb(filled)
+
+
 def test_mutated_files_are_pictures_or_one_error():
     random_numbers = random.Random(3)
     names = [name for name in PICTURES if right_answer(name) != "error"]

@@ -154,6 +154,14 @@ def test_newer_systems_that_would_be_needed_are_told(said):
     check_needs({"lib/libji.so": header("libc.so.6", "GLIBC_2.34"), "bin/classify": header("libc.so.6", "GLIBCXX_3.4.30")})
     assert "lib/libji.so: needs GLIBC_2.34, but" in said.text
     assert "bin/classify: needs GLIBCXX_3.4.30, but" in said.text
+    check_needs({"lib/libji.so": header("libc.so.6", "GLIBC_ABI_DT_RELR")})
+    assert "lib/libji.so: needs GLIBC_ABI_DT_RELR, but" in said.text
+
+
+def test_a_long_name_does_not_make_the_picture_too_large(said):
+    picture = names_picture([f"class {i}" for i in range(3000)] + ["W" * 250])
+    assert picture.width * picture.height <= 100_000_000
+    assert names_picture(["short", "W" * 250]).width <= 1000
 
 
 def test_class_names_are_drawn_in_any_script_or_as_numbers(said):

@@ -81,7 +81,7 @@ def decode(content, header, at_least=None):
         _check_scans(content, header)
     least = _least_sides(header, at_least)
     try:
-        return _decode(content, header, least, strict=True)
+        return _decode(content, header, least)
     except ValueError as error:
         reason = str(error)
     if ODD_SAMPLING in reason and header.components == 3:
@@ -90,9 +90,12 @@ def decode(content, header, at_least=None):
     if ODD_SCAN in reason and usual != content:  # some cameras write nonsense there, which has no meaning in these files
         return decode(usual, header, at_least)
     padding = PADDING.search(reason)
-    if padding and _zeros_before_end(content, header) <= int(padding[1]) + 16:
-        return _decode(content, header, least, strict=False)  # some cameras fill files up before the end marker
-    raise _damaged("zeros instead of its data" if padding else reason)
+    if not padding or _zeros_before_end(content, header) > int(padding[1]) + 16:
+        raise _damaged("zeros instead of its data" if padding else reason)
+    try:  # some cameras fill files up before the end marker; but what was told first need not be all
+        return _decode(_without_padding(content, header, int(padding[1])), header, least)
+    except ValueError as error:
+        raise _damaged(str(error)) from error
 
 
 def _scaled(side, k):
@@ -105,11 +108,11 @@ def _least_sides(header, at_least):
     return {} if k == 8 else {"min_height": _scaled(header.height, k), "min_width": _scaled(header.width, k)}
 
 
-def _decode(content, header, least, strict):
+def _decode(content, header, least):
     if header.components != 4:
-        return simplejpeg.decode_jpeg(content, "RGB", strict=strict, **least)
+        return simplejpeg.decode_jpeg(content, "RGB", **least)
     # Adobe's way, the only one in use: ink is stored inverted.
-    return pixels.of_light(simplejpeg.decode_jpeg(content, "CMYK", strict=strict, **least))
+    return pixels.of_light(simplejpeg.decode_jpeg(content, "CMYK", **least))
 
 
 def _decode_leniently(content, header):
@@ -178,6 +181,12 @@ def _zeros_before_end(content, header):
     """How many zeros lie before the end marker (which coded data cannot hold)."""
     data = content[header.scan : content.find(b"\xff\xd9", header.scan)]
     return len(data) - len(data.rstrip(b"\0"))
+
+
+def _without_padding(content, header, number):
+    """Without so many bytes before the end marker."""
+    end = content.find(b"\xff\xd9", header.scan)
+    return content[: end - number] + content[end:]
 
 
 def _damaged(reason):

@@ -8,8 +8,8 @@
 
 namespace deploy {
 
-/// At the least of the scales k/8 that leaves both sides `at_least` pixels.
-int read_jpeg(const Bytes& content, size_t max_pixels, size_t at_least, Image& bgr);
+/// At the least of the scales k/8 that leaves both sides `at_least` pixels; smaller: is that less than its own size?
+int read_jpeg(const Bytes& content, size_t max_pixels, size_t at_least, Image& bgr, bool& smaller);
 int read_png(const Bytes& content, size_t max_pixels, Image& bgr);
 int read_webp(const Bytes& content, size_t max_pixels, Image& bgr);
 int read_bmp(const Bytes& content, size_t max_pixels, Image& bgr);

@@ -161,6 +161,8 @@ JiConfig read_ji_config() {
             read_config(parse_object({std::istreambuf_iterator<char>(file), {}}), result);
         else if (fs::exists(config_file()))
             throw std::runtime_error("cannot be read");
+        else if (fs::exists(config_file().replace_filename("config.json")))
+            throw std::runtime_error("is not there, but config.json, its old name, is. Name it anew");
     });
     result.model = home() / "model" / result.model;
     return result;

@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "json_text.h"
+#include "whole_file.h"
 #include "write.h"
 
 namespace deploy {
@@ -74,22 +75,13 @@ void JiPredictor::draw(const Finding& finding, const JiSettings& settings, Image
     }
 }
 
-/// Appears whole or not at all: written beside, then renamed. What goes wrong costs the picture only.
+/// What goes wrong costs the picture only.
 void JiPredictor::write_picture(const std::string& path, const Image& drawn) {
-    fs::path final(path);
-    fs::path temporary = final.parent_path() / ("." + final.stem().string() + "." + std::to_string(getpid()) + ".tmp" + final.extension().string());
     try {
-        Bytes content = encode(final.extension(), drawn);
-        errno = 0;
-        std::ofstream file(temporary, std::ios::binary);
-        file.write(reinterpret_cast<const char*>(content.data()), std::streamsize(content.size()));
-        file.close();
-        if (!file) throw std::runtime_error(std::string(std::strerror(errno)) + "; check that its folder exists and may be written to");
-        fs::rename(temporary, final);
+        const Bytes content = encode(fs::path(path).extension(), drawn);
+        write_whole(path, {{reinterpret_cast<const char*>(content.data()), content.size()}});
     } catch (const std::exception& error) {
-        std::error_code ignored;
-        fs::remove(temporary, ignored);
-        std::fprintf(stderr, "libji: %s: cannot be written (%s)\n", path.c_str(), error.what());
+        std::fprintf(stderr, "libji: %s: cannot be written (%s); check that its folder exists and may be written to\n", path.c_str(), error.what());
     }
 }
 

@@ -219,13 +219,15 @@ class Decoder {
 
 }  // namespace
 
-int read_jpeg(const Bytes& content, size_t max_pixels, size_t at_least, Image& bgr) {
+int read_jpeg(const Bytes& content, size_t max_pixels, size_t at_least, Image& bgr, bool& smaller) {
     Header header = read_header(content);
     check_size(header.width, header.height, max_pixels, header.is_progressive() ? 3 + 2 * header.components : 3);  // with its coefficients
     if (header.is_progressive()) check_scans(content, header);
+    if (header.components == 4 && header.sampling[3] != header.sampling[0]) throw damaged("rare sampling of CMYK");  // as Python's decoder
     Decoder decoder;
     if (!decoder.read_header(content)) throw damaged(decoder.error());
     unsigned k = eighths(header, at_least);
+    smaller = k < 8;
     bgr.create(int(scaled(header.height, k)), int(scaled(header.width, k)));
     Bytes cmyk(header.components == 4 ? 4 * size_t(bgr.cols) : 0);
     if (!decoder.read_pixels(k, bgr, cmyk)) throw damaged(decoder.error());

@@ -28,9 +28,9 @@ class File {
     const int descriptor;
 };
 
-int read_pixels(const Bytes& content, size_t max_pixels, size_t at_least, Image& bgr) {
+int read_pixels(const Bytes& content, size_t max_pixels, size_t at_least, Image& bgr, bool& smaller) {
     switch (format_of(content)) {
-        case Format::jpeg: return read_jpeg(content, max_pixels, at_least, bgr);
+        case Format::jpeg: return read_jpeg(content, max_pixels, at_least, bgr, smaller);
         case Format::png: return read_png(content, max_pixels, bgr);
         case Format::webp: return read_webp(content, max_pixels, bgr);
         case Format::bmp: return read_bmp(content, max_pixels, bgr);
@@ -78,9 +78,11 @@ void read_file(const std::string& path, Bytes& content) {
     content.resize(filled);
 }
 
-void decode(const Bytes& content, Image& bgr, size_t max_pixels, size_t at_least) {
+bool decode(const Bytes& content, Image& bgr, size_t max_pixels, size_t at_least) {
+    bool smaller = false;
     try {
-        turn(bgr, read_pixels(content, max_pixels, at_least, bgr));
+        turn(bgr, read_pixels(content, max_pixels, at_least, bgr, smaller));
+        return smaller;
     } catch (const std::bad_alloc&) {
         throw PictureError("larger than the memory that is free");
     }

@@ -17,7 +17,8 @@ inline constexpr size_t OWN_SIZE = SIZE_MAX;
 /// An encoded picture -> 8-bit BGR, continuous: turned as its EXIF tag says, alpha laid over white, 16 bits scaled to 8.
 /// Throws PictureError, also for more than `max_pixels` pixels, which are counted before anything is decoded.
 /// at_least: the sides that a JPEG must keep, in pixels: it may be decoded at a smaller scale, see data/decode.py.
-void decode(const Bytes& content, Image& bgr, size_t max_pixels = MAX_PIXELS, size_t at_least = OWN_SIZE);
+/// Returns whether it was.
+bool decode(const Bytes& content, Image& bgr, size_t max_pixels = MAX_PIXELS, size_t at_least = OWN_SIZE);
 
 /// Pixels of somebody else's, in the fields of a cv::Mat.
 struct Frame {

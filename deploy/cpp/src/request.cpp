@@ -32,17 +32,17 @@ void Request::load_bytes(Bytes content) {
 }
 
 void Request::load_content() {
-    decode(content_, bgr_, max_pixels_, at_least_);
+    smaller_ = decode(content_, bgr_, max_pixels_, at_least_);
     preprocess_(bgr_, request_);
 }
 
 const Image& Request::picture() {
-    if (!content_.empty() && at_least_ != OWN_SIZE) decode(content_, bgr_, max_pixels_);
+    if (smaller_) smaller_ = decode(content_, bgr_, max_pixels_);
     return bgr_;
 }
 
 void Request::load_pixels(const Frame& frame) {
-    content_.clear();
+    smaller_ = false;
     to_bgr(frame, bgr_);
     preprocess_(bgr_, request_);
 }

@@ -60,7 +60,8 @@ class Request {
     ov::InferRequest request_;
     Preprocess preprocess_;
     size_t max_pixels_, at_least_;
-    Bytes content_;  // of the picture loaded last; empty where it came as pixels
+    Bytes content_;
+    bool smaller_ = false;  // is `bgr_` smaller than the picture in `content_`?
     Image bgr_;
 };
 

@@ -27,8 +27,9 @@ within bare ldd --version | head -1
 echo "not of the folder:"
 within bare ldd /handed-in/bin/classify /handed-in/lib/libji.so /answer | awk '/=>/ && !/handed-in/ {print "  " $1}' | sort -u
 
-classify='bin/classify --model /handed-in/model/model.xml --batch-files pictures'
-(cd "$place" && "$submission/bin/classify" --model "$submission/model/model.xml" --batch-files pictures) >"$place/here.csv"
+model=$(basename "$submission"/model/*.xml)
+classify="bin/classify --model /handed-in/model/$model --batch-files pictures"
+(cd "$place" && "$submission/bin/classify" --model "$submission/model/$model" --batch-files pictures) >"$place/here.csv"
 within bare sh -c "cd / && handed-in/$classify" >"$place/there.csv"
 cmp "$place/here.csv" "$place/there.csv"
 echo "classify: $(($(wc -l <"$place/here.csv") - 1)) files, the same answers as here"

@@ -18,7 +18,7 @@ import argparse
 import math
 
 from common.errors import UserError
-from common.files import staged_folder
+from common.files import check_writable, staged_folder
 from deploy.inputs import NetworkInput
 from deploy.manifest import write_manifest
 from deploy.timing import compare, machine
@@ -39,6 +39,7 @@ def main(argv=None):
     if args.page:
         check_runtime()
     run = session.reopen(args.run_dir)
+    check_writable(run.folder.path)
     checkpoint = run.folder.trained() if args.checkpoint is None else named_checkpoint(run.folder.student.path, args.checkpoint)
     saved = load_model(checkpoint)
     taken = NetworkInput(saved.preprocessing, args.input == "uint8", args.color, args.resize, args.batch == "1")

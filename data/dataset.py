@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import joblib
 import numpy as np
@@ -55,6 +56,23 @@ class ImageDataset:
         return self.table["path"].tolist()
 
 
+class Squares(NamedTuple):
+    """How files become pixels of the cache, see `open_dataset`."""
+
+    size: int
+    fit: str
+    shrink_on_load: int
+
+    @property
+    def suffix(self):
+        """Of the cache's name: what is made otherwise has another."""
+        return f"{self.size}" + "_pad" * (self.fit == "pad") + f"_shrunk{self.shrink_on_load}" * bool(self.shrink_on_load)
+
+    @property
+    def at_least(self):
+        return least_sides(self.size, self.shrink_on_load)
+
+
 def open_dataset(
     root,
     folder,
@@ -82,8 +100,8 @@ def open_dataset(
     else:
         classes, table = list_images(root, classes, key="data.root" if name == "train" else "data.val_root")
     index_path = folder / ("index.csv" if name == "train" else f"index_{name}.csv")
-    how = "_pad" * (fit == "pad") + f"_shrunk{shrink_on_load}" * bool(shrink_on_load)
-    cache_path = folder / "cache" / f"{name}_{size}{how}.npy"
+    squares = Squares(size, fit, shrink_on_load)
+    cache_path = folder / "cache" / f"{name}_{squares.suffix}.npy"
     with _alone(index_path):
         before = _read_index(index_path)
         known = _recognise(root, before, table, name, verify) if before is not None else None
@@ -91,7 +109,7 @@ def open_dataset(
             known = None
         images = open_array(cache_path, fingerprint(known, classes)) if known is not None else None
         if images is None:
-            known, images = _decode_all(root, table, size, fit, shrink_on_load, max_pixels, cache_path, folder, classes)
+            known, images = _decode_all(root, table, squares, max_pixels, cache_path, folder, classes)
             kinds = f", {len(classes)} classes" if classes else ""
             log.info(f"{name}: {len(known)} pictures{kinds}, cached at {size} px in {cache_path}")
         if known is not before:
@@ -164,30 +182,30 @@ def _digests(root, paths):
     return [(paths[i], None if job.exception() else job.result()) for i, job in _in_threads(work, len(paths), "comparing")]
 
 
-def _decode_all(root, table, size, fit, shrink_on_load, max_pixels, cache_path, folder, classes):
+def _decode_all(root, table, squares, max_pixels, cache_path, folder, classes):
     """(`table` with width, height and sha256 added, pixels), these at `cache_path` too. All bad files end in one UserError."""
     complete = table
 
     def fill(pixels):
         nonlocal complete
-        facts, bad = _read_pictures(root, table["path"], pixels, fit, shrink_on_load, max_pixels)
+        facts, bad = _read_pictures(root, table["path"], pixels, squares, max_pixels)
         if bad:
             raise _bad_files_error(root, folder, bad)
         complete = table.assign(**dict(zip(FACTS, zip(*facts, strict=True), strict=True)))[COLUMNS]
         return fingerprint(complete, classes)
 
-    images = write_array(cache_path, np.uint8, (len(table), size, size, 3), fill)
+    images = write_array(cache_path, np.uint8, (len(table), squares.size, squares.size, 3), fill)
     return complete, images
 
 
-def _read_pictures(root, paths, pixels, fit, shrink_on_load, max_pixels):
+def _read_pictures(root, paths, pixels, squares, max_pixels):
     """Fill `pixels` (N, S, S, 3); returns ([values of FACTS], [(path, reason)] of the bad files)."""
-    facts, bad, size = [None] * len(paths), [], pixels.shape[1]
+    facts, bad = [None] * len(paths), []
 
     def work(i):
         content = read_file(root / paths[i])
-        image = decode_rgb(content, max_pixels, at_least=least_sides(size, shrink_on_load))
-        pixels[i] = resize_square(image, size, fit)
+        image = decode_rgb(content, max_pixels, at_least=squares.at_least)
+        pixels[i] = resize_square(image, squares.size, squares.fit)
         height, width = full_size(content, image)
         return width, height, hashlib.sha256(content).hexdigest(), only_read_here(content) or ""
 

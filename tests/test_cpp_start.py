@@ -77,6 +77,13 @@ def another_mean(content):
 DAMAGES = (lambda c: b"", lambda c: b"{}\n" + c, lambda c: c[:-1], lambda c: c[:-9] + b"x" + c[-8:], another_mean)
 
 
+def test_without_a_cache_nothing_is_taken_from_where_the_program_was_started(two, cache, ask, monkeypatch, picture):  # noqa: F811
+    before = exchange(cache, ask, two)
+    monkeypatch.chdir(cache)
+    monkeypatch.delenv("HOME", raising=False)
+    assert classify(two[0], picture, XDG_CACHE_HOME="").stdout == before[0]
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_is_compiled_again(two, cache, ask, damage):
     before = ask(two[0])

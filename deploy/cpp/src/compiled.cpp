@@ -15,9 +15,9 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-const size_t KEPT = 8;         // files in a folder
+const size_t KEPT = 8;          // files in a folder
 const size_t ALIGNMENT = 4096;  // of the compiled network in its file, behind a line of JSON filled up with blanks
-const size_t LETTERS = 32;     // of a name, hex digits
+const size_t LETTERS = 32;      // of a name, hex digits
 const char* const SUFFIX = ".compiled";
 
 /// Of all that a file holds but this hash itself.
@@ -58,6 +58,7 @@ CompiledFile::CompiledFile(ov::Core& core, const std::string& device, const std:
     : core_(core), device_(device), name_(name_of(core, device, content)) {}
 
 std::optional<Compiled> CompiledFile::read(const fs::path& folder, const ov::AnyMap& properties) const {
+    if (folder.empty()) return {};  // not the working directory
     try {
         const fs::path path = folder / name_;
         std::string line;

@@ -24,6 +24,7 @@ class CompiledFile {
     /// content: what tells this network from all others, such as the hashes of its files.
     CompiledFile(ov::Core& core, const std::string& device, const std::string& content);
 
+    /// Nothing where `folder` is empty.
     std::optional<Compiled> read(const std::filesystem::path& folder, const ov::AnyMap& properties) const;
 
     /// Appears whole or not at all; not where it may not be written. Of such files, the folder keeps the newest eight.

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from model_api.models import ClassificationModel
 
+from benchmarks.cpp_program import add_classify, asking, check_built
 from common.errors import UserError
 from deploy.inputs import NetworkInput
 from recipe.exporting import export_ir
@@ -27,17 +28,15 @@ from recipe.predictor import CheckpointPredictor, IrPredictor, check_exported
 from utils import session
 from utils.runlog import format_table
 
-CLASSIFY = Path(__file__).resolve().parent.parent / "build" / "cpp" / "classify"
 ABOVE = "(against the one above)"
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", type=Path, help="the run's folder, exported")
-    parser.add_argument("--classify", type=Path, default=CLASSIFY, help="the C++ program that make cpp built")
+    add_classify(parser)
     args = parser.parse_args(argv)
-    if not args.classify.is_file():
-        raise UserError(f"{args.classify}: not there. Run: make cpp")
+    check_built(args.classify)
     run = session.reopen(args.run_dir)
     xml_path = run.folder.exported.network
     check_exported(run.folder, xml_path)
@@ -75,10 +74,8 @@ def predictions(predictor, files):
 
 
 def cpp_predictions(program, xml_path, files, classes):
-    with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder, "pictures.txt")  # a command line has no room for thousands
-        listed.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
-        done = subprocess.run([program, "--model", xml_path, "--output", "json", "--list", listed], capture_output=True)
+    with asking(program, xml_path, files) as command:
+        done = subprocess.run(command, capture_output=True)
     if done.returncode:
         raise UserError(f"{program} failed: {done.stderr.decode(errors='replace').strip()}")
     answers = json.loads(done.stdout)

@@ -29,6 +29,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from benchmarks.cpp_program import add_classify, asking, check_built
 from common.errors import UserError
 from common.files import atomic_path, make_folder, write_csv
 from data.decode import read_rgb
@@ -52,13 +53,12 @@ with open(sys.argv[1], "w") as file:
     file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 sys.exit(code)
 """
-CLASSIFY = Path(__file__).resolve().parent.parent / "build" / "cpp" / "classify"
 
 
 def main(argv=None):
     args = parse(argv)
-    if not args.sizes and not args.classify.is_file():
-        raise UserError(f"{args.classify}: not there. Run: make cpp, or name the program with --classify.")
+    if not args.sizes:
+        check_built(args.classify)
     run = session.reopen(args.run_dir)
     files, labels = held_out_files(run)
     if args.sizes:
@@ -84,7 +84,7 @@ def parse(argv):
     parser.add_argument("--inputs", action="store_true", help="compare the kinds of input instead, in the C++ program")
     parser.add_argument("--weight", type=float, default=0.7, help="of accuracy in the score (default: %(default)s)")
     parser.add_argument("--target", type=float, default=162.5, metavar="FPS", help="full marks for speed (default: %(default)s)")
-    parser.add_argument("--classify", type=Path, default=CLASSIFY, help="the C++ program that make cpp built")
+    add_classify(parser)
     parser.add_argument("--seconds", type=float, default=5, help="of each of the C++ program's measurements (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: RUN/deploy")
     return parser.parse_args(argv)
@@ -234,12 +234,9 @@ def _resident_mib():
 
 def run_classify(program, seconds, xml_path, files, labels):
     """The C++ program's row: accuracy from its answers, the rest from its own benchmark. Its memory is the whole process's."""
-    with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder, "pictures.txt")
-        listed.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
-        command = [str(program), "--model", str(xml_path), "--list", str(listed), "--reject", "0"]  # the others always answer
-        answers, memory = _output([*command, "--output", "json"])
-        measured, _ = _output([*command, "--output", "json", "--benchmark", "--seconds", str(seconds)])
+    with asking(program, xml_path, files) as command:
+        answers, memory = _output([*command, "--reject", "0"])  # the others always answer
+        measured, _ = _output([*command, "--benchmark", "--seconds", str(seconds)])
     answers, measured = json.loads(answers), json.loads(measured)
     latency, rates = measured["latency_ms"], measured["pictures_per_second"]
     return {

@@ -27,6 +27,7 @@ from model_api.models import ClassificationModel
 from PIL import Image
 from torchvision import transforms
 
+from benchmarks.cpp_program import add_classify, asking, check_built
 from common.errors import UserError
 from data.decode import read_rgb
 from deploy.fuse import fuse
@@ -38,7 +39,6 @@ from recipe.predictor import CheckpointPredictor, IrPredictor, check_exported
 from utils import session
 from utils.runlog import format_table
 
-CLASSIFY = Path(__file__).resolve().parent.parent / "build" / "cpp" / "classify"
 PHONE = (3000, 4000)  # pixels, width and height
 NOISE = 9.0  # grey levels: the files have some two megabytes
 OURS = "classify (C++)"
@@ -47,8 +47,7 @@ TURN = 10  # pictures
 
 def main(argv=None):
     args = parse(argv)
-    if not args.classify.is_file():
-        raise UserError(f"{args.classify}: not there. Run: make cpp, or name the program with --classify.")
+    check_built(args.classify)
     run = session.reopen(args.run_dir)
     check_exported(run.folder, run.folder.exported.network)
     files, _ = held_out_files(run)
@@ -73,7 +72,7 @@ def main(argv=None):
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", type=Path, help="the run's folder, exported")
-    parser.add_argument("--classify", type=Path, default=CLASSIFY, help="the C++ program that make cpp built")
+    add_classify(parser)
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement (default: %(default)s)")
     parser.add_argument("--phones", type=int, default=12, help="how many pictures are made large (default: %(default)s)")
     return parser.parse_args(argv)
@@ -153,12 +152,8 @@ def in_turns(ways, files, seconds):
 
 def of_classify(args, xml_path, files):
     """What the C++ program measures of itself."""
-    with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder, "pictures.txt")
-        listed.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
-        command = [args.classify, "--model", xml_path, "--list", listed, "--output", "json"]
-        command += ["--benchmark", "--seconds", args.seconds]
-        done = subprocess.run([*map(str, command)], capture_output=True, encoding="utf-8")
+    with asking(args.classify, xml_path, files) as command:
+        done = subprocess.run([*command, "--benchmark", "--seconds", str(args.seconds)], capture_output=True, encoding="utf-8")
     if done.returncode:
         raise UserError(f"{args.classify} failed: {done.stderr.strip()}")
     return json.loads(done.stdout)

@@ -16,23 +16,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from common.errors import UserError
+from benchmarks.cpp_program import add_classify, check_built
 from recipe.pictures import held_out_files
 from recipe.predictor import check_exported
 from utils import session
 from utils.runlog import format_table
 
-CLASSIFY = Path(__file__).resolve().parent.parent / "build" / "cpp" / "classify"
-
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", type=Path, help="the run's folder, exported with --int8")
-    parser.add_argument("--classify", type=Path, default=CLASSIFY, help="the C++ program that make cpp built")
+    add_classify(parser)
     parser.add_argument("--rounds", type=int, default=10, help="processes of each kind (default: %(default)s)")
     args = parser.parse_args(argv)
-    if not args.classify.is_file():
-        raise UserError(f"{args.classify}: not there. Run: make cpp, or name the program with --classify.")
+    check_built(args.classify)
     run = session.reopen(args.run_dir)
     picture, exported = held_out_files(run)[0][0], run.folder.exported
     networks = {"FP32": exported.network, "INT8": exported.network_int8}

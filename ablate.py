@@ -1,66 +1,88 @@
-"""Ablation: train every combination of some settings, over several seeds, and tabulate what each reaches.
+"""Ablation: train every combination of some settings, over several seeds, and tabulate what each reaches and how fast it is.
 
     python ablate.py configs/demo.py --axis student.mixing=cutmix,mixup,none --seeds 3
     python ablate.py CONFIG --axis student.lr=1e-3,5e-4 --axis "student.resize=128 student.image_size=112 | student.image_size=224"
     python ablate.py configs/studies/one_change.py                a ready-made study: its axes stand in the config
     python ablate.py CONFIG --axis ... --budget 20                as many epochs as fit into 20 minutes, for each setting
     CUDA_VISIBLE_DEVICES=1 python ablate.py CONFIG --axis ... --shard 1/4     the second of four processes or machines
-    python ablate.py CONFIG --axis ... --report                   train nothing, tabulate what is there
+    python ablate.py CONFIG --axis ... --report                   train nothing, tabulate what is there, measure its speed again
+    python ablate.py CONFIG --search student.lr=1e-4..1e-2:log --search student.backbone=mobilenet_v3_small,ghostnet_100 \\
+        --trials 24 --budget 5                                    let Optuna choose what to try next
 
-An axis tries the values of a key, or (with |) settings of several keys together. Teachers are trained once for all students
-that learn from them; the config's own is taken where it was made with the same settings. Interrupted? The same command goes on.
-Leaves trials.csv, table.md and chart.png in runs/<name>/ablation or --output, beside all trained runs, each with its whole
-config in trial.py, and writes nothing into runs/<name> otherwise.
+An axis tries the values of a key, or (with |) settings of several keys together. A search draws from ranges and such choices,
+and stops trials early that are behind; start the same command in several terminals, and they share it. Teachers are trained once
+for all students that learn from them; the config's own is taken where it was made with the same settings. Interrupted? The same
+command goes on.
+Leaves trials.csv, table.md, chart.png and choice.png in runs/<name>/ablation or --output, beside all trained runs, each with its
+whole config in trial.py and its exported network, and writes nothing into runs/<name> otherwise.
 """
 
 import argparse
 
-import pandas as pd
-
 from common.errors import UserError
 from common.files import write_csv
-from recipe.ablation import Workplace, draw, parse_axis, plan, run_trials, summarise, write_markdown
+from recipe.ablation import FP32, INT8, Workplace, parse_axis, plan, run_trials
+from recipe.judging import judge, measure
+from recipe.search import Search, parse_parameter
+from recipe.trial_table import as_texts, draw, draw_choice, summarise, write_markdown
 from utils.config import load_config
 from utils.runlog import format_table, log, start_logging
-from utils.session import run_script
+from utils.session import positive, run_script
+
+TRIALS = 24  # that a search makes
 
 
 def main(argv=None):
     args = parse(argv)
     config = load_config(args.config, args.cfg_options)
-    axes = [parse_axis(text) for text in args.axis or config.study.axes]
-    if not axes:
-        raise UserError(f"{args.config}: nothing to vary. Give --axis KEY=VALUE,VALUE, or a config with study = dict(axes=[...]).")
-    trials = plan(axes, [config.seed + i for i in range(args.seeds or config.study.seeds)])
     workplace = Workplace(args.output or config.folder / "ablation", args.config, args.cfg_options)
-    workplace.check(trials)
-    start_logging(workplace.folder)
-
-    shard, num_shards = args.shard
-    failures = [] if args.report else run_trials(workplace, trials[shard::num_shards], args.budget)
-    report(workplace, trials, args)
+    networks = [] if args.no_speed else [FP32, INT8] if args.int8 else [FP32]
+    if args.search:
+        failures, trials, note = search(workplace, config, networks, args)
+    else:
+        failures, trials, note = study(workplace, config, networks, args)
+    report(workplace, trials, networks, note, args)
     if failures:
-        raise UserError(f"{len(failures)} of {len(trials)} trials failed; the first: {failures[0]}")
+        raise UserError(f"{len(failures)} trials failed; the first: {failures[0]}")
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file")
     parser.add_argument("--axis", action="append", metavar="KEY=A,B,...", help="what to vary; several axes are combined")
-    parser.add_argument("--seeds", type=int, help="how many, from the config's on (default: 3, or the study's)")
-    parser.add_argument("--budget", type=float, metavar="MINUTES", help="fit the student's epochs to this time")
+    parser.add_argument("--seeds", type=positive, help="how many, from the config's on (default: 3, or the study's)")
     parser.add_argument(
-        "--shard", type=_shard, default=(0, 1), metavar="I/N", help="train every N-th trial, from number I (0..N-1)"
+        "--search", action="append", metavar="KEY=LOW..HIGH[:log]", help="what to search: a range, or choices as of an axis"
     )
+    parser.add_argument("--trials", type=positive, help=f"different settings that a search tries (default: {TRIALS})")
+    parser.add_argument("--goal", choices=["accuracy", "score"], help="of a search (default: accuracy)")
+    parser.add_argument("--budget", type=_minutes, metavar="MINUTES", help="fit the student's epochs to this time")
+    parser.add_argument("--shard", type=_shard, metavar="I/N", help="train every N-th trial, from number I (0..N-1)")
     parser.add_argument("--report", action="store_true", help="tabulate the trials that are there")
+    parser.add_argument("--int8", action="store_true", help="INT8 networks too, where they lose little accuracy")
+    parser.add_argument("--no-speed", action="store_true", help="export and measure nothing")
+    parser.add_argument(
+        "--target", type=float, default=162.5, metavar="FPS", help="full marks for speed in the score (default: %(default)s)"
+    )
     parser.add_argument("--output", metavar="FOLDER", help="default: runs/<name>/ablation")
     parser.add_argument(
         "--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes that hold for all trials"
     )
     args = parser.parse_args(argv)
-    if (args.seeds is not None and args.seeds < 1) or (args.budget is not None and not 0 < args.budget < float("inf")):
-        parser.error("--seeds takes a whole number from 1, --budget minutes above 0")
+    if args.search and (args.axis or args.seeds or args.shard):
+        parser.error("--search goes without --axis, --seeds and --shard; to share it, start the same command several times")
+    if not args.search and (args.trials or args.goal):
+        parser.error("--trials and --goal are of a --search")
+    if not args.target > 0:
+        parser.error("--target takes pictures a second, above 0")
     return args
+
+
+def _minutes(text):
+    minutes = float(text)
+    if not 0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: takes minutes above 0")
+    return minutes
 
 
 def _shard(text):
@@ -70,21 +92,46 @@ def _shard(text):
     return int(number), int(count)
 
 
-def report(workplace, trials, args):
-    """trials.csv, table.md and chart.png of all trials that are finished, whichever process trained them."""
+def study(workplace, config, networks, args):
+    """(errors, trials, what to say of them): every combination of the axes, trained."""
+    axes = [parse_axis(text) for text in args.axis or config.study.axes]
+    if not axes:
+        raise UserError(f"{args.config}: nothing to vary. Give --axis KEY=VALUE,VALUE, or a config with study = dict(axes=[...]).")
+    trials = plan(axes, [config.seed + i for i in range(args.seeds or config.study.seeds)])
+    workplace.check(trials)
+    start_logging(workplace.folder)
+    number, count = args.shard or (0, 1)
+    failures = [] if args.report else run_trials(workplace, trials[number::count], args.budget, networks)
     finished = [trial for trial in trials if workplace.is_finished(trial)]
-    if not finished:
+    return failures, finished, f"{len(finished)} of {len(trials)} trials of `{args.config}`"
+
+
+def search(workplace, config, networks, args):
+    """(errors, trials, what to say of them): what Optuna drew from the parameters, trained."""
+    load = lambda options: load_config(args.config, [*args.cfg_options, *options])  # noqa: E731
+    parameters = [parse_parameter(text, load) for text in args.search]
+    start_logging(workplace.folder)
+    made = Search(workplace, parameters, config.seed, budget=args.budget, goal=args.goal or "accuracy", target=args.target)
+    failures = [] if args.report else made.run(args.trials or TRIALS, networks)
+    write_csv(workplace.folder / "search.csv", made.table())
+    return failures, made.trials(), f"search of `{args.config}`: {made.describe()}"
+
+
+def report(workplace, trials, networks, note, args):
+    """trials.csv, table.md, chart.png and choice.png of the trials that are finished, whichever process trained them."""
+    if not trials:
         log.info("no trial is finished yet")
         return
-    rows = pd.DataFrame([workplace.row(trial, args.budget) for trial in finished])
-    table = summarise(rows)
+    rows, right = judge(workplace, trials, args.budget, networks)
+    table = summarise(rows, right, measure(workplace, trials, networks) if networks else None, args.target)
     write_csv(workplace.folder / "trials.csv", rows)
-    note = f"{len(finished)} of {len(trials)} trials of `{args.config}`; validation accuracy, mean ± standard deviation over seeds."
-    write_markdown(workplace.folder / "table.md", table, note)
+    write_csv(workplace.folder / "table.csv", table)
+    write_markdown(workplace.folder / "table.md", table, f"{note}; validation accuracy, mean ± standard deviation over seeds.")
     draw(workplace.folder / "chart.png", rows, table)
-    cells = [[*map(str, row[:-4]), f"{row[-4]:.4f}", f"{row[-3]:.4f}", str(row[-2]), f"{row[-1]:.1f}"] for row in table.to_numpy()]
-    log.info("\n" + format_table(cells, list(table.columns)))
-    log.info(f"-> {workplace.folder}/trials.csv, table.md, chart.png")
+    if "ms" in table:
+        draw_choice(workplace.folder / "choice.png", table)
+    header, texts = as_texts(table)
+    log.info(f"\n{note}\n{format_table(texts, header)}\n-> {workplace.folder}: trials.csv, table.csv, table.md, chart.png")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from common.files import sha256, write_csv
 from data.index import list_images
 from data.targets import read_oof
 from recipe.ablation import Workplace, parse_axis, plan
-from recipe.likeness import answers_of
-from recipe.pictures import open_data, preprocessing_of, student_split
+from recipe.judging import right_answers
+from recipe.pictures import open_data, preprocessing_of
 from utils import session
 from utils.config import load_config
 from utils.metrics import mcnemar
@@ -97,7 +97,7 @@ def compare_students(workplace, trials):
     kinds = {}
     for trial in trials:
         if workplace.is_finished(trial):
-            kinds.setdefault(" ".join(trial.options), []).append(_right(workplace, trial))
+            kinds.setdefault(" ".join(trial.options), []).append(right_answers(workplace, trial).to_numpy())
     seeds = len({trial.seed for trial in trials})
     kinds = {kind: np.array(right) for kind, right in kinds.items() if len(right) == seeds}
     first, rows = " ".join(trials[0].options), []
@@ -112,14 +112,6 @@ def compare_students(workplace, trials):
             }
         )  # fmt: skip
     return rows
-
-
-def _right(workplace, trial):
-    """bool (M,): which validation pictures the trial's student answers rightly."""
-    place = RunFolder(workplace.folder / "trials" / trial.name)
-    run = session.Session(load_config(place.path / "trial.py"), place, torch.device("cpu"))
-    held_out = student_split(run, *open_data(run, preprocessing_of(run.config.student)))[1]
-    return answers_of(place.trained(), run, held_out).argmax(1) == held_out.labels
 
 
 def _found(workplace, moved):

@@ -1,6 +1,7 @@
-"""Trials of an ablation: which settings to train, running each once, and what they reached."""
+"""Trials of an ablation: which settings to train, running each once, exporting it, and what each reached."""
 
 import dataclasses
+import fcntl
 import hashlib
 import itertools
 import re
@@ -8,23 +9,23 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock
-from matplotlib.figure import Figure
+import torch
 
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
-from utils.config import as_python, expanded, load_config
-from utils.figures import families_for, save_figure
+from utils.config import as_python, expanded, load_config, value_at
 from utils.run_folder import RunFolder
 from utils.runlog import log
+from utils.session import Session
 
 REPO = Path(__file__).resolve().parent.parent
-MAX_DRAWN = 100  # combinations in the chart, the best ones
-# Keys that no axis can vary, since each trial is given its own.
+FP32, INT8 = "FP32", "INT8"  # the kinds of exported networks
+# Keys that cannot be varied, since each trial is given its own.
 GIVEN = {
     "seed": "--seeds varies it",
     "name": "each trial has its own",
@@ -34,10 +35,10 @@ GIVEN = {
 
 
 class TrialFailed(UserError):
-    """A training script ended with an error; `reason` is what it said last, without the trial's own name."""
+    """A script ended with an error: `reason` is what it said last, without the trial's own name; the file `said` has all of it."""
 
-    def __init__(self, place, script, reason):
-        super().__init__(f"{place.name}: {script} failed: {reason} (all of it: {place / 'output.txt'})")
+    def __init__(self, place, script, reason, said="output.txt"):
+        super().__init__(f"{place.name}: {script} failed: {reason} (all of it: {place / said})")
         self.reason = reason.replace(place.name, "")
 
 
@@ -86,9 +87,14 @@ def parse_axis(text):
             f"axis '{text}': takes KEY=VALUE,VALUE,... or 'KEY=VALUE KEY=VALUE | KEY=VALUE ...', "
             "two choices at least, no two alike."
         )
-    for key in {option.partition("=")[0] for choice in choices for option in choice} & GIVEN.keys():
-        raise UserError(f"axis '{text}': {key} is not for an axis: {GIVEN[key]}.")
+    check_keys([option.partition("=")[0] for choice in choices for option in choice], f"axis '{text}'")
     return choices
+
+
+def check_keys(keys, where):
+    """UserError, which begins with `where`, for a key that cannot be varied."""
+    for key in sorted(GIVEN.keys() & set(keys)):
+        raise UserError(f"{where}: {key} is not to be varied: {GIVEN[key]}.")
 
 
 def plan(axes, seeds):
@@ -100,8 +106,8 @@ class Workplace:
     """The folder of an ablation: trials/, teachers/, timing/ and pixels/, a cache that all of them share.
 
     Each training has a run folder of its own there, with its whole config in trial.py: `python m11.py .../trial.py` is that trial
-    again. Nothing else is written into the folder of the run that the config names,
-    but the views.npy of a teacher there, which its students share.
+    again. Students are exported there, and their answers to the held-out pictures kept. Nothing else is written into the folder of
+    the run that the config names, but the views.npy of a teacher there, which its students share.
     """
 
     def __init__(self, folder, config_path, base_options):
@@ -123,14 +129,36 @@ class Workplace:
                     f"data.draw_textiles: {root} cannot hold {drawn} pictures at once. Give each number its own data.root."
                 )
 
-    def train(self, trial, budget=None):
-        """Train the trial, and its teacher where there is none yet, unless that is done. budget: minutes, see `epochs_within`."""
+    def train(self, trial, budget=None, watch=None):
+        """Train the trial, and its teacher where there is none yet, unless that is done.
+
+        budget: minutes, see `epochs_within`. watch: see `_call`; of the student alone.
+        """
         if self.is_finished(trial):
             return
         config, teacher_accuracy = self.with_teachers(trial)
         if budget:
             config = _changed(config, "student", epochs=self.epochs_within(trial, config, budget))
-        self.run("student", "trials", trial.name, config, teacher_accuracy=teacher_accuracy, budget=budget)
+        self.run("student", "trials", trial.name, config, watch, teacher_accuracy=teacher_accuracy, budget=budget)
+
+    def export(self, trial, int8=False):
+        """Export the trial's student, with int8 in both kinds, unless that is done."""
+        place = self.place(trial).path
+        with _alone(place / "lock") as lock:
+            if not self.is_exported(trial, int8):
+                how = ["--int8"] if int8 else []
+                self._call("export_openvino.py", place, [place, *how], lock, said="export.txt")
+                write_json(place / "export.json", {"int8": int8})
+
+    def is_exported(self, trial, int8=False):
+        noted = self.place(trial).path / "export.json"
+        return noted.is_file() and read_json(noted)["int8"] >= int8
+
+    def networks(self, trial, int8=False):
+        """{kind: path} of the trial's exported networks; INT8 only where asked for, and where it lost too little to be refused."""
+        exported = self.place(trial).exported
+        kinds = {FP32: exported.network, **({INT8: exported.network_int8} if int8 else {})}
+        return {kind: path for kind, path in kinds.items() if path.is_file()} if self.is_exported(trial) else {}
 
     def with_teachers(self, trial):
         """(the trial's config with its teachers' files named, their OOF accuracy or None); trains them if there are none."""
@@ -159,34 +187,55 @@ class Workplace:
             return own
         return self.run("teacher", "teachers", folder_name(options), config)
 
-    def run(self, stage, kind, name, config, **notes):
+    def run(self, stage, kind, name, config, watch=None, **notes):
         """Train a stage of `config` in folder/kind/name, unless it has finished there; returns that `RunFolder`."""
         place = self.folder / kind / name
         config_path, done = place / "trial.py", place / "trial.json"
         place.mkdir(parents=True, exist_ok=True)
-        with FileLock(place / "lock"):  # several shards may need the same teacher: one trains it, the others wait
+        with _alone(place / "lock") as lock:  # several shards may need the same teacher: one trains it, the others wait
             if not done.is_file():
                 script, start = {"teacher": "e4.py", "student": "m11.py"}[stage], time.time()
-                here = dataclasses.replace(config, name=name, work_dir=str(place.parent))
-                here = _changed(here, "data", cache=str(self.folder / "pixels" / _pictures_mark(config)))
+                here = self._placed(config, place)
                 write_text(config_path, f"# python {script} {shlex.quote(str(config_path))}\n{as_python(here)}")
-                self._call(script, place)
+                self._call(script, place, [config_path], lock, watch)
                 write_json(done, {"seconds": round(time.time() - start, 1), **notes})
         if _what_it_learns(load_config(config_path), stage) != _what_it_learns(config, stage):
             raise _OtherSettings(place)
         return RunFolder(place)
 
-    def _call(self, script, place):
-        command = [sys.executable, str(REPO / script), str(place / "trial.py")]
-        with open(place / "output.txt", "w") as output:
-            if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:
-                last_words = (place / "output.txt").read_text("utf-8", "replace").strip().splitlines()[-3:]
-                raise TrialFailed(place, script, " ".join(last_words))
+    def _placed(self, config, place):
+        """`config` with the run folder `place`, and the cache of those with its pictures."""
+        here = dataclasses.replace(config, name=place.name, work_dir=str(place.parent))
+        return _changed(here, "data", cache=str(self.folder / "pixels" / _pictures_mark(config)))
+
+    def _call(self, script, place, arguments, lock, watch=None, said="output.txt"):
+        """Run a script to its end; what it says goes to the file `said` in its folder.
+
+        lock: the descriptor of the folder's lock, which the script holds too: where this process is killed, and the script is not,
+        the next one waits for it. watch: called every second; what it raises ends the script.
+        """
+        command = [sys.executable, str(REPO / script), *map(str, arguments)]
+        with open(place / said, "w") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, pass_fds=(lock,))
+            try:
+                while process.poll() is None:
+                    if watch:
+                        watch()
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(1)
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
+        if process.returncode:
+            last_words = (place / said).read_text("utf-8", "replace").strip().splitlines()[-3:]
+            raise TrialFailed(place, script, " ".join(last_words), said)
 
     def epochs_within(self, trial, config, minutes):
-        """Epochs of the student that take about `minutes`: two epochs are timed, once for all seeds of the same settings."""
-        timing = dataclasses.replace(_changed(config, "student", epochs=2, final_epochs=0), seed=0)
-        rows = pd.read_csv(self.run("student", "timing", folder_name(trial.options), timing).student.metrics)
+        """Epochs of the student that take about `minutes`: two epochs are timed, once for all trials that differ in rates alone."""
+        timed = Trial(tuple(tuple(filter(_takes_time(config), choice)) for choice in trial.choices), seed=0)
+        timing = _changed(self.with_teachers(timed)[0], "student", epochs=2, final_epochs=0)
+        rows = pd.read_csv(self.run("student", "timing", folder_name(timed.options), timing).student.metrics)
         return max(1, int(60 * minutes / (rows["seconds"] + rows["eval_seconds"]).mean()))
 
     def is_finished(self, trial):
@@ -195,7 +244,7 @@ class Workplace:
 
     def row(self, trial, budget=None):
         """One row of the table, of a trial that is finished: choices, seed, accuracies, minutes. Trains nothing."""
-        place, notes = RunFolder(self.folder / "trials" / trial.name), read_json(self._notes(trial))
+        place, notes = self.place(trial), read_json(self._notes(trial))
         trained, asked = load_config(place.path / "trial.py"), self.config(trial)
         # What was found out on the way to the trial: its teachers' places, and the epochs that fit into the budget.
         found = {name: getattr(trained.student, name) for name in ("oof", "online_teachers") if not getattr(asked.student, name)}
@@ -214,8 +263,33 @@ class Workplace:
             "minutes": round(notes["seconds"] / 60, 2),
         }
 
+    def session(self, trial):
+        """The trial's session, whether or not it was trained, with the pictures that all share."""
+        place = self.place(trial)
+        return Session(self._placed(self.config(trial), place.path), place, torch.device("cpu"))
+
+    def place(self, trial):
+        return RunFolder(self.folder / "trials" / trial.name)
+
     def _notes(self, trial):
-        return self.folder / "trials" / trial.name / "trial.json"
+        return self.place(trial).path / "trial.json"
+
+
+def _takes_time(config):
+    """option -> may an epoch take longer or shorter by it? By all but rates and shares, which are floats."""
+
+    def takes_time(option):
+        return not isinstance(value_at(config, option.partition("=")[0]), float)
+
+    return takes_time
+
+
+@contextmanager
+def _alone(path):
+    """Yield the descriptor of the lock file `path`, as soon as no other process holds it, nor one that inherited it."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
 
 
 class _OtherSettings(UserError):
@@ -257,58 +331,34 @@ def _changed(config, section, **values):
     return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 
 
-def summarise(rows):
-    """Mean and standard deviation over the seeds of each combination, the best first."""
-    axes = [column for column in rows.columns if column.startswith("axis ")]
-    groups = rows.groupby(axes, sort=False)
-    table = groups["accuracy"].agg(mean="mean", std="std", seeds="count")
-    table["minutes"] = groups["minutes"].mean()
-    return table.sort_values("mean", ascending=False).reset_index()
+class Failures:
+    """The errors of trials that failed. Where the first two fail for the same reason, the others would too: that is a UserError."""
+
+    def __init__(self):
+        self.errors = []
+
+    def add(self, error, tried):
+        """Of the trial that was the number `tried`, from 1."""
+        self.errors.append(error)
+        reasons = {getattr(failure, "reason", failure) for failure in self.errors}
+        if tried == len(self.errors) == 2 and len(reasons) == 1:
+            raise UserError(f"stopped, since two trials of two failed for one reason. {error}") from error
 
 
-def write_markdown(path, table, note):
-    """The summary as a Markdown table below `note`."""
-    axes = [column for column in table.columns if column.startswith("axis ")]
-    lines = [note, "", f"| {' | '.join(axes)} | accuracy | seeds | minutes each |", f"| {'--- | ' * (len(axes) + 3)}".rstrip()]
-    for _, row in table.iterrows():
-        spread = f" ± {row['std']:.4f}" if row["seeds"] > 1 else ""
-        cells = [*(f"`{row[axis]}`" for axis in axes), f"{row['mean']:.4f}{spread}", str(row["seeds"]), f"{row['minutes']:.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    write_text(path, "\n".join(lines) + "\n")
+def run_trials(workplace, trials, budget, networks=()):
+    """Train what is not trained yet, and export it in the kinds `networks`; a trial that fails is told and left out.
 
-
-def draw(path, rows, table):
-    """The best combinations' accuracies: a tick for each seed, the mean with its standard deviation."""
-    axes, table = [column for column in table.columns if column.startswith("axis ")], table.head(MAX_DRAWN)
-    names = [" ".join(row) for row in table[axes].itertuples(index=False)]
-    figure = Figure(figsize=(8, 1.2 + 0.4 * len(names)), layout="constrained")
-    plot = figure.subplots()
-    plot.errorbar(table["mean"], range(len(names)), xerr=table["std"].fillna(0), fmt="o", capsize=4)
-    places = {name: i for i, name in enumerate(names)}
-    heights = [places.get(" ".join(row)) for row in rows[axes].itertuples(index=False)]
-    drawn = [height is not None for height in heights]
-    plot.scatter(rows["accuracy"][drawn], [h for h in heights if h is not None], marker="|", s=120, color="black", zorder=3)
-    labels = [name.replace(" ", "\n") for name in names]
-    plot.set_yticks(range(len(names)), labels, fontsize=8, parse_math=False, fontfamily=families_for("".join(names)))
-    plot.invert_yaxis()
-    plot.set_xlabel("validation accuracy")
-    save_figure(figure, path, dpi=120)
-
-
-def run_trials(workplace, trials, budget):
-    """Train what is not trained yet; a trial that fails is told and left out. Returns the errors of those that failed.
-
-    Where the first two fail for the same reason, such as missing pictures, the others would too: UserError.
+    Returns the errors of those that failed.
     """
-    failures = []
+    failures = Failures()
     for i, trial in enumerate(trials):
         try:
             workplace.train(trial, budget)
             row = workplace.row(trial, budget)
             log.info(f"{i + 1}/{len(trials)}  {trial.name}: accuracy {row['accuracy']:.4f} in {row['minutes']:.1f} min")
+            if networks:
+                workplace.export(trial, INT8 in networks)
         except TrialFailed as error:
-            failures.append(error)
             log.info(f"{i + 1}/{len(trials)}  {error}")
-            if i == 1 and len(failures) == 2 and failures[0].reason == error.reason:
-                raise UserError(f"stopped, since two trials of two failed for one reason. {error}") from error
-    return failures
+            failures.add(error, i + 1)
+    return failures.errors

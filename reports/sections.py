@@ -5,8 +5,8 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from common.files import read_json
-from recipe.ablation import summarise
 from recipe.pictures import SEEN
+from recipe.trial_table import name_of
 from reports import plots
 from reports.evidence import Missing
 from reports.picture_sections import answered_by, classes, hardest, labels_to_look_at
@@ -159,12 +159,11 @@ def speed(evidence, texts):
 
 def _trials(evidence):
     """The trials of ablate.py beside the run: a row for each combination, the best first."""
-    path = evidence.folder.path / "ablation" / "trials.csv"
+    path = evidence.folder.path / "ablation" / "table.csv"
     if not path.is_file():
         return []
-    table = summarise(pd.read_csv(path)).head(MAX_TRIALS)
-    axes = [column for column in table.columns if column.startswith("axis ")]
-    return [{**row, "name": " ".join(row[axis] for axis in axes)} for row in table.to_dict("records")]
+    table = pd.read_csv(path).head(MAX_TRIALS)
+    return [{**row, "name": name_of(row)} for row in table.to_dict("records")]
 
 
 def about(evidence, texts):

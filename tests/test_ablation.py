@@ -1,19 +1,23 @@
 """Ablation: every combination once, teachers shared, finished work skipped, failures told, and a table of it all."""
 
+import re
 import shutil
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from processes import in_parallel
+from scipy.stats import ttest_1samp
 
 import ablate
 from common.errors import UserError
 from common.files import sha256, write_csv, write_json, write_text
-from recipe.ablation import REPO, Trial, TrialFailed, Workplace, draw, parse_axis, plan, summarise
+from recipe.ablation import FP32, REPO, Trial, TrialFailed, Workplace, parse_axis, plan
 from recipe.pictures import open_data, preprocessing_of
+from recipe.trial_table import as_texts, draw, draw_choice, summarise
 from utils.config import as_python, load_config
 from utils.run_folder import RunFolder
 from utils.session import Session
@@ -39,10 +43,12 @@ def config(textiles, tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The (script, config) that were run, as the script would read it; each pretends to reach an accuracy."""
+    """The (script, config) that were trained, as the script would read it; each pretends to reach an accuracy."""
     made = []
 
-    def call(self, script, place):
+    def call(self, script, place, arguments, lock, watch=None, said=""):
+        if script == "export_openvino.py":
+            return
         config = load_config(place / "trial.py")
         made.append((script, config))
         if config.student.lr == 0.5:
@@ -52,6 +58,8 @@ def calls(monkeypatch):
         write_json(place / "results.json", results)
         write_csv(place / "student" / "metrics.csv", pd.DataFrame({"seconds": [9.0, 9.0], "eval_seconds": [1.0, 1.0]}))
 
+    right = pd.Series([True, False, True], pd.Index(["a", "b", "c"], name="path"))
+    monkeypatch.setattr("recipe.judging.right_answers", lambda workplace, trial, kind: right)
     monkeypatch.setattr(Workplace, "_call", call)
     return made
 
@@ -73,7 +81,7 @@ def test_axis_that_varies_nothing_is_refused(text):
 @pytest.mark.parametrize("key", ["seed", "name", "work_dir", "data.cache"])
 def test_axis_of_what_each_trial_is_given_is_refused(key):
     """Its trials would differ in their names alone."""
-    with pytest.raises(UserError, match=f"{key} is not for an axis"):
+    with pytest.raises(UserError, match=f"{key} is not to be varied"):
         parse_axis(f"{key}=1 | student.lr=1")
 
 
@@ -181,7 +189,7 @@ def test_budget_becomes_epochs_by_timing_each_setting_once(config, calls, tmp_pa
     assert len(trained) == 4
     with pytest.raises(UserError, match="another --budget"):
         ablate.main([str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "2", "--budget", "6", "--output", str(tmp_path)])
-    assert len(calls) == 4 + 2
+    assert len(calls) == 4 + 1  # rates do not take time
 
 
 def test_reporting_trains_nothing(config, calls, tmp_path):
@@ -245,7 +253,7 @@ def test_a_trial_can_be_repeated_by_its_config_alone(config, calls, tmp_path):
 
 
 def test_a_failure_does_not_stop_the_others(config, calls, tmp_path, capsys):
-    with pytest.raises(UserError, match=r"1 of 2 trials failed; the first: .* the loss is not finite"):
+    with pytest.raises(UserError, match=r"1 trials failed; the first: .* the loss is not finite"):
         ablate.main([str(config), "--axis", "student.lr=0.5,1e-3", "--seeds", "1", "--output", str(tmp_path)])
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 1
 
@@ -298,29 +306,74 @@ def test_trials_that_would_draw_over_each_others_pictures_are_refused(config, ca
     assert not calls
 
 
-@pytest.mark.parametrize("option", [["--seeds", "0"], ["--budget", "0"], ["--budget", "nan"], ["--shard", "2/2"]])
+@pytest.mark.parametrize(
+    "option", [["--seeds", "0"], ["--budget", "0"], ["--budget", "nan"], ["--shard", "2/2"], ["--target", "0"]]
+)
 def test_senseless_numbers_are_refused(config, calls, option, capsys):
     with pytest.raises(SystemExit):
         ablate.main([str(config), *option])
-    assert "takes" in capsys.readouterr().err
+    assert re.search("takes|must be a whole number", capsys.readouterr().err)
     assert not calls
 
 
+def summary(accuracies, right, speeds=None):
+    """Of settings a, b, ... with two seeds each; right: for each of them bool by (seed, path)."""
+    names = [name for name in "abcdef"[: len(accuracies)] for _ in range(2)]
+    columns = {"seed": len(accuracies) * [1, 2], "accuracy": np.ravel(accuracies)}
+    rows = pd.DataFrame({"axis 1": names, "network": FP32, **columns, "minutes": 1.0})
+    index = pd.MultiIndex.from_product([[1, 2], range(len(right[0]) // 2)], names=["seed", "path"])
+    by_key = {(name, FP32): pd.Series(answers, index) for name, answers in zip("abcdef", right, strict=False)}
+    return rows, summarise(rows, by_key, speeds)
+
+
 def test_summary_is_mean_and_deviation_over_seeds_best_first():
-    rows = pd.DataFrame(
-        {"axis 1": ["a", "b", "a", "b"], "seed": [1, 1, 2, 2], "accuracy": [0.5, 0.7, 0.6, 0.9], "minutes": [1, 2, 3, 4]}
-    )
-    table = summarise(rows)
+    _, table = summary([[0.5, 0.6], [0.7, 0.9]], [[True] * 4, [True] * 4])
     assert list(table["axis 1"]) == ["b", "a"]
     np.testing.assert_allclose(table["mean"], [0.8, 0.55])
     np.testing.assert_allclose(table["std"], [np.std([0.7, 0.9], ddof=1), np.std([0.5, 0.6], ddof=1)])
 
 
-def test_chart_of_many_settings_with_odd_names_is_bounded(tmp_path):
+def test_differences_are_paired_over_the_pictures():
+    """b is wrong where a is right at one picture in ten, the same one with both seeds."""
+    first = [k % 2 == 0 for k in range(20)]
+    _, table = summary([[0.5, 0.5], [0.45, 0.45]], [2 * first, 2 * [right and k != 4 for k, right in enumerate(first)]])
+    assert list(table["difference"]) == [0, pytest.approx(-1 / 20)]
+    assert table["low"][1] < -1 / 20 < table["high"][1]
+    expected = ttest_1samp([0] * 19 + [-1.0], 0).confidence_interval(0.95)
+    np.testing.assert_allclose(table.loc[1, ["low", "high"]].astype(float), expected)
+
+
+def test_settings_that_were_judged_by_other_pictures_are_not_compared():
+    rows, table = summary([[0.5, 0.5], [0.4, 0.4]], [[True] * 4, [False] * 4])
+    others = pd.Series([True] * 4, pd.MultiIndex.from_product([[1, 2], ["x", "y"]], names=["seed", "path"]))
+    table = summarise(rows, {("a", FP32): others, ("b", FP32): others.rename({"x": "z"})})
+    assert list(table["difference"].isna()) == [False, True]
+
+
+def test_front_is_what_no_other_is_better_than_in_accuracy_and_speed():
+    speeds = pd.DataFrame({"ms": [4.0, 2.0, 3.0, 1.0], "fps": [250, 500, 333, 1000], "mib": 1.0})
+    speeds.index = pd.MultiIndex.from_tuples([(name, FP32) for name in "abcd"], names=["axis 1", "network"])
+    _, table = summary([[0.9, 0.9], [0.8, 0.8], [0.7, 0.7], [0.6, 0.6], [1, 1]], [[True] * 4] * 5, speeds)
+    assert dict(zip(table["axis 1"], table["front"], strict=True)) == {"e": False, "a": True, "b": True, "c": False, "d": True}
+    assert table.set_index("axis 1")["score"]["a"] == pytest.approx(0.7 * 0.9 + 0.3)
+    header, texts = as_texts(table)
+    assert texts[0][header.index("ms")] == ""  # e was not exported
+    assert texts[1][header.index("ms")] == "4.00"
+
+
+def test_charts_of_many_settings_with_odd_names_are_bounded(tmp_path):
     names = [f"data.root=$$ 裙 {k}" for k in range(150)]
-    rows = pd.DataFrame({"axis 1": names, "seed": 1, "accuracy": np.linspace(0, 1, 150), "minutes": 1.0})
-    draw(tmp_path / "chart.png", rows, summarise(rows))
-    assert (tmp_path / "chart.png").stat().st_size > 1000
+    rows = pd.DataFrame({"axis 1": names, "network": FP32, "seed": 1, "accuracy": np.linspace(0, 1, 150), "minutes": 1.0})
+    right = pd.Series([True, False], pd.MultiIndex.from_tuples([(1, "x"), (1, "y")], names=["seed", "path"]))
+    keys = [(name, FP32) for name in names]
+    index = pd.MultiIndex.from_tuples(keys, names=["axis 1", "network"])
+    table = summarise(rows, dict.fromkeys(keys, right), pd.DataFrame({"ms": np.arange(1, 151), "fps": 1.0, "mib": 1.0}, index))
+    draw(tmp_path / "chart.png", rows, table)
+    draw_choice(tmp_path / "choice.png", table)
+    for name in ("chart.png", "choice.png"):
+        height, width = cv2.imread(str(tmp_path / name)).shape[:2]
+        assert 100 < height < 8000
+        assert 100 < width < 8000
 
 
 def files(folder):

@@ -209,15 +209,15 @@ def test_of_many_classes_the_worst_confusions_open_their_pictures(deployed, monk
     assert "The first 3 classes." in page.texts["classes"]
 
 
-def test_trials_beside_the_run_are_shown_the_best_first(deployed, tmp_path):
+def test_trials_beside_the_run_are_shown(deployed, tmp_path):
     folder = RunFolder(shutil.copytree(deployed.path, tmp_path / "run"))
-    rows = [("student.lr=0.1", 42, 0.5), ("student.lr=0.2", 42, 0.7), ("student.lr=0.2", 43, 0.8)]
-    trials = pd.DataFrame(rows, columns=["axis 1", "seed", "accuracy"]).assign(minutes=2.0)
+    rows = [("student.lr=0.2", "INT8", 0.75, 0.07071, 2, 1.5, 0.825), ("student.lr=0.1", "FP32", 0.5, None, 1, None, None)]
+    columns = ["axis 1", "network", "mean", "std", "seeds", "ms", "score"]
     (folder.path / "ablation").mkdir()
-    write_csv(folder.path / "ablation" / "trials.csv", trials)
+    write_csv(folder.path / "ablation" / "table.csv", pd.DataFrame(rows, columns=columns).assign(minutes=2.0))
     run_script("report.py", folder.path, cwd=tmp_path)
     shown_text = Page(folder.report).texts["speed"].split("Trials of ablate.py")[-1]
-    assert "student.lr=0.2 0.7500 ± 0.0707 2 2.0 student.lr=0.1 0.5000 1 2.0" in shown_text
+    assert "student.lr=0.2 INT8 0.7500 ± 0.0707 2 1.50 0.8250 2.0 student.lr=0.1 0.5000 1 " in shown_text
 
 
 def test_what_is_no_run_is_refused(tmp_path):

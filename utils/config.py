@@ -239,6 +239,14 @@ def load_resolved(path):
     return build_dataclass(RunConfig, {**values, **{name: {**BEFORE, **values[name]} for name in SECTIONS if name in values}})
 
 
+def value_at(config, key):
+    """The value that a key such as student.mixing.cutmix has in `config`."""
+    value = config
+    for name in key.split("."):
+        value = value[name] if isinstance(value, dict) else getattr(value, name)
+    return value
+
+
 def _read(path):
     path = _find(path)
     _check_text(path)

@@ -1,0 +1,99 @@
+"""What trials are worth, once they are trained: which pictures each answers rightly, and how fast, in one table."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from common.files import write_csv
+from deploy.inputs import NetworkInput
+from deploy.timing import machine
+from models import build_model
+from recipe.ablation import FP32, INT8
+from recipe.exporting import export_ir
+from recipe.likeness import answers_of
+from recipe.pictures import open_data, preprocessing_of, student_split
+from recipe.predictor import open_predictor
+from recipe.saved_model import model_arguments
+from recipe.speed import file_to_class, quietly
+
+MAX_TIMED = 200  # pictures that a network's speed is of
+
+
+def judge(workplace, trials, budget, kinds):
+    """(rows, right) of finished trials for `recipe.trial_table.summarise`: of each student, with INT8 also of that network."""
+    rows, right = [], {}
+    for trial in trials:
+        for kind in [FP32, *([INT8] if INT8 in workplace.networks(trial, INT8 in kinds) else [])]:
+            answers, row = right_answers(workplace, trial, kind), workplace.row(trial, budget) | {"network": kind}
+            rows.append(row if kind == FP32 else {**row, "accuracy": answers.mean()})
+            right.setdefault((*settings(trial), kind), {})[trial.seed] = answers
+    return pd.DataFrame(rows), {key: pd.concat(by_seed, names=["seed", "path"]) for key, by_seed in right.items()}
+
+
+def settings(trial):
+    """The trial's choices as texts, one for each axis."""
+    return tuple(" ".join(choice) for choice in trial.choices)
+
+
+def right_answers(workplace, trial, kind=FP32):
+    """bool by path: which held-out pictures the student, or its INT8 network, answers rightly. Asked once, then kept in a table."""
+    place = workplace.place(trial)
+    path = place.path / f"answers_{kind.lower()}.csv"
+    if not path.is_file():
+        held_out, run = _held_out(workplace, trial)
+        dataset, rows = held_out.dataset, held_out.rows
+        if kind == FP32:
+            answers = np.array(dataset.classes, object)[answers_of(place.trained(), run, held_out).argmax(1)]
+        else:
+            predictor = open_predictor(place.exported.network_int8, reject_below=0)
+            answers = [predictor.class_of(predictor(predictor.read(file))) for file in held_out.files()[0]]
+        write_csv(path, dataset.table.iloc[rows][["path", "label"]].assign(answer=answers))
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.Series((table["answer"] == table["label"]).to_numpy(), table["path"])
+
+
+def measure(workplace, trials, kinds):
+    """Columns `ms` (the median), `fps` and `mib` by settings and kind of network, of those that are exported; None where none is.
+
+    From file to class, one picture at a time: all networks see the same pictures by turns, in the same minutes. The seeds of a
+    setting share a network but for its weights, so one of them is measured. speed.csv says on which machine, and how quiet it was.
+    """
+    networks = {}
+    for trial in trials:
+        for kind, path in workplace.networks(trial, INT8 in kinds).items():
+            networks.setdefault((*settings(trial), kind), path)
+    if not networks:
+        return None
+    predictors, files = {key: open_predictor(path) for key, path in networks.items()}, _some_files(workplace, trials[0])
+    times, busy = quietly(lambda: file_to_class(predictors, files))
+    keys = [*(f"axis {i + 1}" for i in range(len(trials[0].choices))), "network"]  # as `recipe.trial_table.key_columns`
+    table = pd.DataFrame({"ms": [np.median(times[key]) for key in networks], "fps": [1e3 / times[key].mean() for key in networks]})
+    table["mib"] = [(path.stat().st_size + path.with_suffix(".bin").stat().st_size) / 2**20 for path in networks.values()]
+    table.index = pd.MultiIndex.from_tuples(networks, names=keys)
+    notes = {"pictures": [len(times[key]) for key in networks], "others_busy": round(busy, 2), "machine": machine()}
+    write_csv(workplace.folder / "speed.csv", table.assign(**notes).reset_index())
+    return table
+
+
+def untrained_fps(workplace, trial):
+    """Pictures a second of the trial's network, from file to class, which is known before training: weights do not matter to it."""
+    run = workplace.session(trial)
+    classes, preprocessing = _held_out(workplace, trial)[0].dataset.classes, preprocessing_of(run.config.student)
+    model = build_model(**model_arguments(run.config.student, len(classes)))
+    with tempfile.TemporaryDirectory() as folder:
+        predictor = open_predictor(export_ir(model, classes, NetworkInput(preprocessing), Path(folder, "network")))
+        return 1e3 / file_to_class({"": predictor}, _some_files(workplace, trial))[""].mean()
+
+
+def _held_out(workplace, trial):
+    """(the `HeldOut` pictures that judge the trial, its session)."""
+    run = workplace.session(trial)
+    return student_split(run, *open_data(run, preprocessing_of(run.config.student)))[1], run
+
+
+def _some_files(workplace, trial):
+    """At most `MAX_TIMED` of the files that judge the trial, evenly spread."""
+    files = _held_out(workplace, trial)[0].files()[0]
+    return [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(len(files), MAX_TIMED)).astype(int))]

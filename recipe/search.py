@@ -1,0 +1,230 @@
+"""A search over settings by Optuna: what to try next follows from what was reached, and hopeless trials are stopped early."""
+
+import re
+from dataclasses import dataclass
+
+import optuna
+import pandas as pd
+from filelock import FileLock, Timeout
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.trial import TrialState
+
+from common.errors import UserError
+from common.files import make_folder
+from recipe.ablation import INT8, Failures, Trial, check_keys, parse_axis
+from recipe.judging import untrained_fps
+from utils.config import load_config, value_at
+from utils.metrics import contest_score
+from utils.runlog import log
+
+RANGE = re.compile(r"(?P<key>[\w.]+)=(?P<low>[^:,|]+)\.\.(?P<high>[^:,|]+?)(?P<log>:log)?")
+REPORTED = range(10, 100, 10)  # percent of a trial's epochs at which it is compared with the others
+FIRST_COMPARED = 30  # percent: before that a trial is not stopped
+ALWAYS_TRAINED = 5  # trials that are trained to their end before any is stopped
+REPEATS = 20  # draws in a row that were there before: then there is nothing new to try
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a search varies: a number between two, or one of several choices, each a tuple of key=value texts."""
+
+    name: str
+    distribution: BaseDistribution
+    choices: tuple[tuple[str, ...], ...] = ()
+
+    def choice(self, value):
+        """The key=value texts that a value of the distribution stands for."""
+        if self.choices:
+            return self.choices[value]
+        if isinstance(self.distribution, IntDistribution):
+            return (f"{self.name}={value}",)
+        rounded = float(f"{value:.3g}")
+        return (f"{self.name}={min(max(rounded, self.distribution.low), self.distribution.high):g}",)
+
+
+def parse_parameter(text, load):
+    """`KEY=LOW..HIGH`, with `:log` for even steps of its logarithm, or choices as `recipe.ablation.parse_axis` reads them.
+
+    load: texts KEY=VALUE -> the `RunConfig` with them. UserError for what is neither, or out of the key's range.
+    """
+    found = RANGE.fullmatch(text.strip())
+    if not found:
+        choices = tuple(parse_axis(text))
+        for choice in choices:
+            load(choice)
+        name = " ".join(dict.fromkeys(option.partition("=")[0] for choice in choices for option in choice))
+        return Parameter(name, CategoricalDistribution(range(len(choices))), choices)
+    key, where = found["key"], f"--search '{text}'"
+    check_keys([key], where)
+    low, high = (_number(load([f"{key}={end}"]), key, where) for end in (found["low"], found["high"]))
+    if type(low) is not type(high) or low >= high:
+        raise UserError(f"{where}: takes KEY=LOW..HIGH with a number below another.")
+    if found["log"] and low <= 0:
+        raise UserError(f"{where}: a logarithm needs a range above 0, such as 1e-4..{found['high']}:log.")
+    kind = IntDistribution if isinstance(low, int) else FloatDistribution
+    return Parameter(key, kind(low, high, log=bool(found["log"])))
+
+
+def _number(config, key, where):
+    value = value_at(config, key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{where}: {key} is no number, so it has no range. Name its values: {key}=A,B.")
+    return value
+
+
+class Search:
+    """A search whose state lies in the workplace's folder, for any number of processes, one after another or at once."""
+
+    def __init__(self, workplace, parameters, seed, *, budget=None, goal="accuracy", target=162.5):
+        """goal: `accuracy` or `score`, the contest's with full marks for speed from `target` pictures a second."""
+        self.workplace, self.parameters, self.seed, self.budget = workplace, parameters, seed, budget
+        self.goal, self.target = goal, target
+        self.folder = workplace.folder / "search"
+        make_folder(self.folder)
+        if len({parameter.name for parameter in parameters}) < len(parameters):
+            raise UserError("--search: one of the keys is searched twice. Give each once.")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with FileLock(self.folder / "next.lock"):
+            self.study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(self.folder / "journal"))), study_name="search", load_if_exists=True,
+                direction="maximize", pruner=optuna.pruners.MedianPruner(ALWAYS_TRAINED, FIRST_COMPARED),
+            )  # fmt: skip
+            self._check_same()
+
+    def _check_same(self):
+        """One search has one space and one goal."""
+        what = {p.name: f"{p.distribution} {p.choices}" for p in self.parameters}
+        what |= {"goal": f"{self.goal}, {self.target:g} FPS" if self.goal == "score" else self.goal, "budget": str(self.budget)}
+        before = self.study.user_attrs.get("what", what)
+        if before != what:
+            changed = ", ".join(sorted(key for key in before.keys() | what.keys() if before.get(key) != what.get(key)))
+            raise UserError(f"{self.folder}: holds another search ({changed} differ). Name another --output, or delete it.")
+        self.study.set_user_attr("what", what)
+
+    def run(self, number, networks=()):
+        """Try until `number` different settings were tried, by all processes together; exports them in the kinds `networks`.
+
+        Returns the errors of those that failed here. Where the first two fail for the same reason, the others would too: UserError.
+        """
+        failures, tried = Failures(), 0
+        while (drawn := self._next(number)) is not None:
+            asked, trial, lock = drawn
+            place, tried = f"{len(self._names())}/{number}  {trial.name}", tried + 1
+            try:
+                self._try(asked, trial, place)
+                if networks:
+                    self.workplace.export(trial, INT8 in networks)
+            except optuna.TrialPruned as pruned:
+                self.study.tell(asked, state=TrialState.PRUNED)
+                log.info(f"{place}: stopped after {pruned}")
+            except UserError as error:  # of settings that do not go together, too
+                self.study.tell(asked, state=TrialState.FAIL, skip_if_finished=True)
+                log.info(f"{place}: failed. {error}")
+                failures.add(error, tried)
+            finally:
+                lock.release()
+        return failures.errors
+
+    def trials(self):
+        """The `Trial`s that were trained to their end, in the order in which they were drawn."""
+        numbered = {trial.user_attrs["name"]: self._trial(trial.params) for trial in self._told()}
+        return [trial for trial in numbered.values() if self.workplace.is_finished(trial)]
+
+    def describe(self):
+        """What became of the trials, in a line, and which settings mattered."""
+        trials = self._told()
+        pruned = {trial.user_attrs["name"] for trial in trials if trial.state == TrialState.PRUNED}
+        text = f"{len(self.trials())} settings trained, {len(pruned)} stopped early since others were better by then"
+        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        if len(self.parameters) > 1 and len({trial.value for trial in complete}) > 4:
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+            importance = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+            text += "; what mattered: " + ", ".join(f"{name} {share:.0%}" for name, share in importance.items())
+        return text
+
+    def table(self):
+        """All that Optuna knows of the trials, a row each."""
+        return self.study.trials_dataframe(attrs=("number", "state", "value", "params", "user_attrs", "datetime_start", "duration"))
+
+    def _next(self, number):
+        """(Optuna's trial, the `Trial`, its lock), or None where nothing is left to do. Takes up what killed processes left."""
+        with FileLock(self.folder / "next.lock"):  # one process draws at a time
+            self._take_up_orphans()
+            for _ in range(REPEATS):
+                if len(self._names()) >= number and not self.study.get_trials(states=[TrialState.WAITING]):
+                    return None
+                # The same draws whichever process asks, before and after an interruption.
+                self.study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(self.study.trials))
+                known = self._names()
+                asked = self.study.ask({parameter.name: parameter.distribution for parameter in self.parameters})
+                trial = self._trial(asked.params)
+                if trial.name in known and "taken_up" not in asked.user_attrs:
+                    self._repeat(asked, trial)
+                    continue
+                asked.set_user_attr("name", trial.name)
+                lock = self._lock(asked.number)
+                lock.acquire()
+                return asked, trial, lock
+        log.info("the same settings are drawn again and again: there is nothing new to try")
+        return None
+
+    def _take_up_orphans(self):
+        for trial in self.study.get_trials(states=[TrialState.RUNNING]):
+            lock = self._lock(trial.number)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue  # its process lives
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            self.study.enqueue_trial(trial.params, user_attrs={"taken_up": trial.number})
+            lock.release()
+
+    def _lock(self, number):
+        """Held by the process that a trial is with."""
+        return FileLock(self.folder / f"{number}.lock")
+
+    def _repeat(self, asked, trial):
+        """What was reached before is reached again; what is under way, or failed, is not asked twice."""
+        before = [t for t in self._told() if t.user_attrs["name"] == trial.name and t.state == TrialState.COMPLETE]
+        asked.set_user_attr("name", trial.name)
+        self.study.tell(asked, before[0].value if before else None, state=None if before else TrialState.FAIL)
+
+    def _told(self):
+        """Optuna's trials that were given settings."""
+        return [trial for trial in self.study.get_trials(deepcopy=False) if "name" in trial.user_attrs]
+
+    def _names(self):
+        return {trial.user_attrs["name"] for trial in self._told()}
+
+    def _trial(self, params):
+        return Trial(tuple(parameter.choice(params[parameter.name]) for parameter in self.parameters), self.seed)
+
+    def _try(self, asked, trial, place):
+        fps = untrained_fps(self.workplace, trial) if self.goal == "score" else None
+        value = lambda accuracy: accuracy if fps is None else float(contest_score(accuracy, fps, target=self.target))  # noqa: E731
+        self.workplace.train(trial, self.budget, _Watch(asked, self.workplace.place(trial), value))
+        row = self.workplace.row(trial, self.budget)
+        self.study.tell(asked, value(row["accuracy"]))
+        score = "" if fps is None else f", score {value(row['accuracy']):.4f} at {fps:.0f} FPS"
+        log.info(f"{place}: accuracy {row['accuracy']:.4f}{score} in {row['minutes']:.1f} min")
+
+
+class _Watch:
+    """Tells Optuna what a trial's epochs reach, and raises TrialPruned where others were better by then."""
+
+    def __init__(self, asked, place, value):
+        self.asked, self.place, self.value, self.told = asked, place, value, set()
+
+    def __call__(self):
+        if not self.place.student.metrics.is_file():
+            return
+        rows, epochs = pd.read_csv(self.place.student.metrics), load_config(self.place.path / "trial.py").student.epochs
+        column = "ema_accuracy" if "ema_accuracy" in rows else "accuracy"
+        for percent in REPORTED:
+            reached = rows[rows["epoch"] >= epochs * percent / 100]
+            if len(reached) and percent not in self.told:
+                self.told.add(percent)
+                self.asked.report(self.value(float(reached[column].iloc[0])), percent)
+                if self.asked.should_prune():
+                    raise optuna.TrialPruned(f"{percent} % of its epochs, at {reached[column].iloc[0]:.4f}")

@@ -1,0 +1,284 @@
+"""A search: ranges and choices, hopeless trials stopped, shared by processes, gone on with after any of them is killed."""
+
+import fcntl
+import os
+import signal
+
+import optuna
+import pandas as pd
+import psutil
+import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
+from processes import in_parallel, kill_once_there
+
+import ablate
+from common.errors import UserError
+from common.files import write_csv, write_json, write_text
+from recipe.ablation import Trial, TrialFailed, Workplace
+from recipe.search import Search, parse_parameter
+from utils.config import load_config
+
+CONFIG = """
+name = "t"
+work_dir = {work_dir!r}
+data = dict(root="nowhere", val_root="nowhere")
+student = dict(weights="none", epochs=10, final_epochs=0, teacher_weight=0.0)
+"""
+RATES = "student.lr=1e-4..1e-1:log"
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.py"
+    write_text(path, CONFIG.format(work_dir=str(tmp_path / "runs")))
+    return path
+
+
+@pytest.fixture
+def load(config):
+    return lambda options: load_config(config, options)
+
+
+@pytest.fixture
+def trained(monkeypatch, tmp_path):
+    """The names of the trials whose training began, each with its learning rate; what it reaches follows from that."""
+    folder = tmp_path / "trained"
+    folder.mkdir()
+
+    def call(self, script, place, arguments, lock, watch=None, said=""):
+        student = load_config(place / "trial.py").student
+        with open(folder / place.name, "a") as file:
+            file.write(f"{student.lr}\n")
+        if student.dropout == 0.5:
+            raise TrialFailed(place, script, "the loss is not finite")
+        if os.environ.get("KILL") == place.name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        rows = [{"epoch": k + 1, "accuracy": (k + 1) / student.epochs * (1 - student.lr)} for k in range(student.epochs)]
+        for k in range(student.epochs):
+            write_csv(place / "student" / "metrics.csv", pd.DataFrame(rows[: k + 1]).assign(seconds=1.0, eval_seconds=0.0))
+            if watch:
+                watch()
+        write_json(place / "results.json", {"student": {"best_accuracy": 1 - student.lr}})
+
+    monkeypatch.setattr(Workplace, "_call", call)
+    right = pd.Series([True, False], pd.Index(["a", "b"], name="path"))
+    monkeypatch.setattr("recipe.judging.right_answers", lambda workplace, trial, kind: right)
+    return lambda: {path.name: path.read_text().split() for path in folder.iterdir()}
+
+
+def new_search(config, texts, **how):
+    place = config.parent / "runs" / "t" / "ablation"
+    parameters = [parse_parameter(text, lambda options: load_config(config, options)) for text in texts]
+    return Search(Workplace(place, str(config), []), parameters, 42, **how)
+
+
+def test_ranges_are_of_the_keys_own_type_and_choices_are_as_of_an_axis(load):
+    rate, batch = parse_parameter(RATES, load), parse_parameter("student.batch_size=16..64", load)
+    assert rate.distribution == FloatDistribution(1e-4, 1e-1, log=True)
+    assert batch.distribution == IntDistribution(16, 64)
+    assert (rate.choice(0.00123456), batch.choice(17)) == (("student.lr=0.00123",), ("student.batch_size=17",))
+    assert rate.choice(1e-4) == ("student.lr=0.0001",)
+    sizes = parse_parameter("student.resize=110 student.image_size=96 | student.resize=128 student.image_size=112", load)
+    assert sizes.name == "student.resize student.image_size"
+    assert sizes.choice(1) == ("student.resize=128", "student.image_size=112")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("student.lr=1e-2..1e-4", "a number below another"),
+        ("student.lr=1e-3..1e-3", "a number below another"),
+        ("student.lr=0..1", "must be a number above 0"),
+        ("student.weight_decay=0..1:log", "a range above 0"),
+        ("student.dropout=0..1.5", "must be a number"),
+        ("student.batch_size=16..64.5", "takes a whole number"),
+        ("student.lrr=1e-4..1e-2", "Did you mean 'student.lr'"),
+        ("student.backbone=a..b", "is no number"),
+        ("student.flip_test=False..True", "is no number"),
+        ("student.resize=None..300", "takes KEY=LOW|is no number"),
+        ("student.epochs=1,many", "takes a whole number"),
+        ("student.lr=1e-4", "takes KEY=VALUE,VALUE"),
+        ("seed=1..9", "seed is not to be varied"),
+    ],
+)
+def test_bad_ranges_are_told_before_anything_is_trained(config, trained, text, message):
+    with pytest.raises(UserError, match=message):
+        ablate.main([str(config), "--search", "student.mixing=cutmix,none", "--search", text, "--no-speed"])
+    assert not trained()
+
+
+@pytest.mark.parametrize("options", [["--axis", "a=1,2"], ["--seeds", "2"], ["--shard", "0/2"], ["--trials", "0"], ["--goal", "x"]])
+def test_what_does_not_go_with_a_search_is_refused(config, trained, options):
+    with pytest.raises(SystemExit):
+        ablate.main([str(config), "--search", RATES, *options])
+    with pytest.raises(SystemExit):
+        ablate.main([str(config), "--axis", "student.lr=1,2", "--trials", "3"])
+    assert not trained()
+
+
+def test_a_search_is_a_table_like_any_other_and_goes_on_to_more_trials(config, trained, capsys):
+    arguments = [str(config), "--search", RATES, "--search", "student.mixing=cutmix,none", "--no-speed"]
+    ablate.main([*arguments, "--trials", "4"])
+    first = trained()
+    assert len(first) == 4
+    ablate.main([*arguments, "--trials", "9"])
+    assert len(trained()) == 9
+    assert {name: rates for name, rates in trained().items() if name in first} == first
+    ablate.main([*arguments, "--trials", "9", "--report"])
+    assert len(trained()) == 9
+    place = config.parent / "runs" / "t" / "ablation"
+    stopped = (pd.read_csv(place / "search.csv")["state"] == "PRUNED").sum()
+    rows = pd.read_csv(place / "trials.csv")
+    assert len(rows) == 9 - stopped
+    assert set(rows["axis 2"]) == {"student.mixing=cutmix", "student.mixing=none"}
+    best = min(float(rates[0]) for rates in trained().values())
+    assert rows["accuracy"].max() == pytest.approx(1 - best)
+    assert "what mattered: student.lr" in capsys.readouterr().out
+
+
+def test_the_same_search_draws_the_same_whether_or_not_it_was_interrupted(config, trained, tmp_path):
+    whole = new_search(config, [RATES])
+    whole.run(8)
+    names = set(trained())
+    for file in (tmp_path / "trained").iterdir():
+        file.unlink()
+    os.rename(tmp_path / "runs", tmp_path / "before")
+    for number in (1, 3, 8):
+        new_search(config, [RATES]).run(number)
+    assert set(trained()) == names
+
+
+def test_hopeless_trials_are_stopped_and_what_they_learnt_is_no_result(config, trained):
+    """Halfway, a trial's accuracy tells which rates are too high; only some are trained to their end."""
+    search = new_search(config, ["student.lr=1e-3..0.9"])
+    search.run(20)
+    states = search.table().set_index("user_attrs_name")["state"]
+    pruned = [name for name, state in states.items() if state == "PRUNED"]
+    assert 3 < len(pruned) < 15
+    finished = {trial.name for trial in search.trials()}
+    assert not finished & set(pruned)
+    assert len(finished) + len(pruned) == 20
+    rates = trained()
+    assert min(float(rates[name][0]) for name in pruned) > min(float(rates[name][0]) for name in finished)
+
+
+def test_processes_share_a_search_and_train_nothing_twice(config, trained):
+    assert in_parallel(lambda _: new_search(config, [RATES]).run(12), range(3)) == [0] * 3
+    assert len(trained()) == 12
+    assert all(len(begun) == 1 for begun in trained().values())
+
+
+def test_what_a_killed_process_left_is_taken_up_by_the_next(config, trained):
+    new_search(config, [RATES]).run(2)
+    others = set(trained())
+    probe = new_search(config, [RATES])
+
+    def killed(_):
+        original = Workplace.train
+
+        def train(self, trial, budget=None, watch=None):
+            os.environ["KILL"] = trial.name
+            original(self, trial, budget, watch)
+
+        Workplace.train = train
+        new_search(config, [RATES]).run(3)
+
+    assert in_parallel(killed, [0]) == [-signal.SIGKILL]
+    (left,) = set(trained()) - others
+    probe.run(3)
+    assert len(trained()) == 3
+    assert len(trained()[left]) == 2  # begun again in the same folder, where m11.py goes on
+    assert left in {trial.name for trial in probe.trials()}
+
+
+def test_what_another_process_is_at_is_left_to_it(config, trained):
+    busy = new_search(config, [RATES])
+    _, trial, lock = busy._next(3)
+    assert in_parallel(lambda _: new_search(config, [RATES]).run(3), [0]) == [0]
+    assert len(trained()) == 2
+    assert trial.name not in trained()
+    lock.release()
+
+
+def test_settings_that_fail_are_told_and_not_tried_again(config, trained, said):
+    search = new_search(config, [RATES, "student.dropout=0.1,0.5"])
+    errors = search.run(6)
+    failed = [name for name in trained() if "dropout=0.5" in name]
+    assert 0 < len(errors) == len(failed) < 6
+    assert "the loss is not finite" in said.text
+    new_search(config, [RATES, "student.dropout=0.1,0.5"]).run(6)
+    assert all(len(begun) == 1 for begun in trained().values())
+
+
+def test_a_search_ends_where_there_is_nothing_new_to_try(config, trained, said):
+    new_search(config, ["student.mixing=cutmix,none"]).run(5)
+    assert len(trained()) == 2
+    assert "nothing new to try" in said.text
+
+
+def test_a_folder_holds_one_search(config, trained):
+    new_search(config, [RATES]).run(1)
+    for other in ({"texts": [RATES, "student.mixing=cutmix,none"]}, {"texts": [RATES], "goal": "score"}):
+        with pytest.raises(UserError, match="holds another search"):
+            new_search(config, **other)
+    with pytest.raises(UserError, match="searched twice"):
+        new_search(config, [RATES, RATES])
+
+
+def test_for_the_score_a_fast_network_may_be_less_accurate(config, trained, monkeypatch):
+    fps = {"cutmix": 20.0, "none": 200.0}
+    monkeypatch.setattr("recipe.search.untrained_fps", lambda workplace, trial: fps[workplace.config(trial).student.mixing])
+    search = new_search(config, ["student.lr=1e-4..2e-1", "student.mixing=cutmix,none"], goal="score", target=100)
+    search.run(10)
+    values = search.table().dropna(subset="value")
+    complete = values[values["state"] == "COMPLETE"]
+    for row in complete.itertuples():
+        rate = float(trained()[row.user_attrs_name][0])
+        speed = 1.0 if "none" in row.user_attrs_name else 0.2
+        assert row.value == pytest.approx(0.7 * (1 - rate) + 0.3 * speed)
+    assert "none" in complete.sort_values("value")["user_attrs_name"].iloc[-1]
+
+
+@pytest.fixture
+def long_trial(textiles, tmp_path):
+    """(workplace, trial) of a training that takes minutes."""
+    config = tmp_path / "config.py"
+    data = f"data = dict(root={str(textiles / 'train')!r}, val_root={str(textiles / 'validation')!r})"
+    student = (
+        'student = dict(weights="none", image_size=32, resize=36, batch_size=16, epochs=500, final_epochs=0, teacher_weight=0.0)'
+    )
+    write_text(config, f'name = "t"\nwork_dir = {str(tmp_path / "runs")!r}\nnum_threads = 1\n{data}\n{student}\n')
+    return Workplace(tmp_path / "out", str(config), []), Trial((("student.lr=1e-3",),), 1)
+
+
+def processes_in(folder):
+    """The processes whose arguments name the folder."""
+    return [process for process in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(process.info["cmdline"] or [])]
+
+
+def test_a_real_trial_is_stopped_in_the_middle_and_leaves_no_process(long_trial):
+    workplace, trial = long_trial
+    metrics = workplace.place(trial).student.metrics
+
+    def watch():
+        if metrics.is_file():
+            raise optuna.TrialPruned("enough")
+
+    with pytest.raises(optuna.TrialPruned):
+        workplace.train(trial, watch=watch)
+    assert 0 < len(pd.read_csv(metrics)) < 500
+    assert not workplace.is_finished(trial)
+    assert not processes_in(workplace.folder)
+
+
+def test_a_trial_whose_ablation_was_killed_is_left_alone_until_its_training_ends(long_trial):
+    workplace, trial = long_trial
+    place = workplace.place(trial)
+    kill_once_there(place.student.metrics, lambda: workplace.train(trial))
+    (left,) = processes_in(workplace.folder)
+    with open(place.path / "lock", "w") as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        left.kill()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    assert not processes_in(workplace.folder)

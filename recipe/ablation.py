@@ -42,11 +42,20 @@ class TrialFailed(UserError):
         self.reason = reason.replace(place.name, "")
 
 
+class Choice(tuple):
+    """What an axis tries: key=value texts, and a name for them in tables and charts."""
+
+    def __new__(cls, options, name=None):
+        choice = super().__new__(cls, options)
+        choice.name = name or " ".join(choice)
+        return choice
+
+
 @dataclass(frozen=True)
 class Trial:
-    """One training: the choices of each axis, each a tuple of key=value texts, and a seed."""
+    """One training: the choice of each axis, and a seed."""
 
-    choices: tuple[tuple[str, ...], ...]
+    choices: tuple[Choice, ...]
     seed: int
 
     @property
@@ -67,20 +76,22 @@ def folder_name(options):
 
 
 def parse_axis(text):
-    """The choices of an axis, each a tuple of key=value texts.
+    """The `Choice`s of an axis.
 
     `student.lr=1e-3,5e-4` tries the values of one key (commas in brackets do not count); `a=1 b=2 | a=3 b=4` tries settings of
-    several keys together, where quotes hold a value with blanks together: `data.root="my pictures" | ...`.
+    several keys together, where quotes hold a value with blanks together: `data.root="my pictures" | ...`. Such settings may have
+    a name, `small: a=1 b=2 | large: a=3 b=4`.
     """
     try:
         if "|" in text:
-            choices = [tuple(shlex.split(part)) for part in text.split("|")]
+            named = [re.fullmatch(r"\s*(?:([^=]+?):\s)?(.*)", part, re.DOTALL) for part in text.split("|")]
+            choices = [Choice(shlex.split(part[2]), part[1]) for part in named]
         else:
             key, _, values = text.partition("=")
-            choices = [(f"{key.strip()}={value.strip()}",) for value in re.split(r",(?![^(\[{]*[)\]}])", values)]
+            choices = [Choice([f"{key.strip()}={value.strip()}"]) for value in re.split(r",(?![^(\[{]*[)\]}])", values)]
     except ValueError as error:
         raise UserError(f"axis '{text}': {error}.") from error
-    if len(set(choices)) < max(2, len(choices)) or not all(
+    if min(len(set(choices)), len({choice.name for choice in choices})) < max(2, len(choices)) or not all(
         choice and all(re.fullmatch(r"[\w.]+=.+", option) for option in choice) for choice in choices
     ):
         raise UserError(
@@ -233,7 +244,7 @@ class Workplace:
 
     def epochs_within(self, trial, config, minutes):
         """Epochs of the student that take about `minutes`: two epochs are timed, once for all trials that differ in rates alone."""
-        timed = Trial(tuple(tuple(filter(_takes_time(config), choice)) for choice in trial.choices), seed=0)
+        timed = Trial(tuple(Choice(filter(_takes_time(config), choice)) for choice in trial.choices), seed=0)
         timing = _changed(self.with_teachers(timed)[0], "student", epochs=2, final_epochs=0)
         rows = pd.read_csv(self.run("student", "timing", folder_name(timed.options), timing).student.metrics)
         return max(1, int(60 * minutes / (rows["seconds"] + rows["eval_seconds"]).mean()))
@@ -255,7 +266,7 @@ class Workplace:
             raise _OtherSettings(place.path)
         reached = place.results()["student"]
         return {
-            **{f"axis {i + 1}": " ".join(choice) for i, choice in enumerate(trial.choices)},
+            **{f"axis {i + 1}": choice.name for i, choice in enumerate(trial.choices)},
             "seed": trial.seed,
             "accuracy": reached.get("averaged_accuracy", reached["best_accuracy"]),
             "best_accuracy": reached["best_accuracy"],

@@ -33,8 +33,8 @@ def judge(workplace, trials, budget, kinds):
 
 
 def settings(trial):
-    """The trial's choices as texts, one for each axis."""
-    return tuple(" ".join(choice) for choice in trial.choices)
+    """The names of the trial's choices, one for each axis."""
+    return tuple(choice.name for choice in trial.choices)
 
 
 def right_answers(workplace, trial, kind=FP32):

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from common.errors import UserError
 from common.files import make_folder
-from recipe.ablation import INT8, Failures, Trial, check_keys, parse_axis
+from recipe.ablation import INT8, Choice, Failures, Trial, check_keys, parse_axis
 from recipe.judging import untrained_fps
 from utils.config import load_config, value_at
 from utils.metrics import contest_score
@@ -27,20 +27,20 @@ REPEATS = 20  # draws in a row that were there before: then there is nothing new
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a search varies: a number between two, or one of several choices, each a tuple of key=value texts."""
+    """What a search varies: a number between two, or one of several choices."""
 
     name: str
     distribution: BaseDistribution
-    choices: tuple[tuple[str, ...], ...] = ()
+    choices: tuple[Choice, ...] = ()
 
     def choice(self, value):
-        """The key=value texts that a value of the distribution stands for."""
+        """What a value of the distribution stands for."""
         if self.choices:
             return self.choices[value]
         if isinstance(self.distribution, IntDistribution):
-            return (f"{self.name}={value}",)
+            return Choice([f"{self.name}={value}"])
         rounded = float(f"{value:.3g}")
-        return (f"{self.name}={min(max(rounded, self.distribution.low), self.distribution.high):g}",)
+        return Choice([f"{self.name}={min(max(rounded, self.distribution.low), self.distribution.high):g}"])
 
 
 def parse_parameter(text, load):

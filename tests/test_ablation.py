@@ -69,10 +69,15 @@ def test_axis_is_read_as_values_of_a_key_or_as_settings_together():
     assert parse_axis("a.sizes=[1,2],[3,4]") == [("a.sizes=[1,2]",), ("a.sizes=[3,4]",)]
     assert parse_axis("a=1 b=2 | a=3") == [("a=1", "b=2"), ("a=3",)]
     assert parse_axis("a='my pictures, b' b=2 | a=3") == [("a=my pictures, b", "b=2"), ("a=3",)]
+    named = parse_axis("a=1 b=2 | large, 3: a='x: y'")
+    assert named == [("a=1", "b=2"), ("a=x: y",)]
+    assert [choice.name for choice in named] == ["a=1 b=2", "large, 3"]
     assert parse_axis("a=my pictures,other pictures") == [("a=my pictures",), ("a=other pictures",)]
 
 
-@pytest.mark.parametrize("text", ["student.lr", "student.lr=1", "a=1 | b", "=1,2", "a='1 | a=2", "a=1,2,1", "a=1 | a=1"])
+@pytest.mark.parametrize(
+    "text", ["student.lr", "student.lr=1", "a=1 | b", "=1,2", "a='1 | a=2", "a=1,2,1", "a=1 | a=1", "x: a=1 | x: a=2"]
+)
 def test_axis_that_varies_nothing_is_refused(text):
     with pytest.raises(UserError, match=r"axis .*(takes KEY=VALUE|No closing quotation)"):
         parse_axis(text)

@@ -14,7 +14,7 @@ from processes import in_parallel, kill_once_there
 import ablate
 from common.errors import UserError
 from common.files import write_csv, write_json, write_text
-from recipe.ablation import Trial, TrialFailed, Workplace
+from recipe.ablation import Choice, Trial, TrialFailed, Workplace
 from recipe.search import Search, parse_parameter
 from utils.config import load_config
 
@@ -248,7 +248,7 @@ def long_trial(textiles, tmp_path):
         'student = dict(weights="none", image_size=32, resize=36, batch_size=16, epochs=500, final_epochs=0, teacher_weight=0.0)'
     )
     write_text(config, f'name = "t"\nwork_dir = {str(tmp_path / "runs")!r}\nnum_threads = 1\n{data}\n{student}\n')
-    return Workplace(tmp_path / "out", str(config), []), Trial((("student.lr=1e-3",),), 1)
+    return Workplace(tmp_path / "out", str(config), []), Trial((Choice(["student.lr=1e-3"]),), 1)
 
 
 def processes_in(folder):

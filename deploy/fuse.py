@@ -7,16 +7,21 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from common.errors import UserError
 from models.tracing import BATCHNORMS, LAYERS, trace
 
 
 def fuse(model):
     """A copy of `model` in eval mode without the BatchNorms that follow a convolution or linear layer; same outputs.
 
-    Works on any model that torch.fx can trace. A layer that is used twice, or whose output also goes elsewhere, is left alone.
-    A ReLU after the pair stays an operation of its own; inference engines merge it by themselves.
+    A layer that is used twice, or whose output also goes elsewhere, is left alone, and so is all of a model that torch.fx cannot
+    trace; inference engines fuse by themselves. A ReLU after the pair stays an operation of its own, which they merge too.
     """
-    traced = trace(copy.deepcopy(model).eval())
+    model = copy.deepcopy(model).eval()
+    try:
+        traced = trace(model)
+    except UserError:
+        return model
     modules = dict(traced.named_modules())
     for layer, norm in _mergeable(traced, modules):
         fuse_pair = fuse_linear_bn_eval if isinstance(modules[layer.target], nn.Linear) else fuse_conv_bn_eval
@@ -29,8 +34,11 @@ def fuse(model):
 
 
 def unfused_batchnorms(model):
-    """Names of the BatchNorms in `model` that still follow a convolution or linear layer."""
-    traced = model if isinstance(model, fx.GraphModule) else trace(copy.deepcopy(model).eval())
+    """Names of the BatchNorms in `model` that still follow a convolution or linear layer; of all, if torch.fx cannot trace it."""
+    try:
+        traced = model if isinstance(model, fx.GraphModule) else trace(copy.deepcopy(model).eval())
+    except UserError:
+        return [name for name, module in model.named_modules() if isinstance(module, BATCHNORMS)]
     return [norm.target for _, norm in _pairs(traced, dict(traced.named_modules()))]
 
 

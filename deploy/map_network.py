@@ -8,7 +8,7 @@ from common.errors import UserError
 
 
 class MapNetwork(nn.Module):
-    """A fused classifier (`deploy.fuse.fuse`) with a second output, for batches of one.
+    """What `deploy.fuse.fuse` made of a `Classifier`, with a second output, for batches of one.
 
     float (1, 3, S, S) -> logits (1, K), and what `deploy.explain.grad_cam` says of the class that is answered, (h, w) in 0..1.
     example: such a batch. Raises UserError where it is not one value, the last feature map, that leaves the backbone.
@@ -29,7 +29,9 @@ class MapNetwork(nn.Module):
 
 
 def _split(fused):
-    """Two graphs: image -> the last feature map, and feature map -> logits."""
+    """Two modules: image -> the last feature map, and feature map -> logits. They are graphs unless torch.fx could not trace it."""
+    if not isinstance(fused, fx.GraphModule):
+        return fused.backbone, nn.Sequential(fused.pool, fused.head)
     inside = {node: "backbone" in node.meta.get("nn_module_stack", {}) or node.op == "placeholder" for node in fused.graph.nodes}
     leaving = [node for node in inside if inside[node] and not all(inside[user] for user in node.users)]
     if len(leaving) != 1:

@@ -1,5 +1,7 @@
 """PyTorch model -> ONNX file."""
 
+import warnings
+
 import onnx
 import torch
 
@@ -17,7 +19,8 @@ def export_onnx(model, example, path, *, dynamic_batch=True, outputs=(OUTPUT,), 
     if not dynamic_batch:
         example = example[:1]
     shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic_batch else None
-    with atomic_path(path) as temporary:
+    # Some networks keep what they computed once, of which torch warns: it is a constant of the file.
+    with atomic_path(path) as temporary, warnings.catch_warnings(action="ignore"):
         torch.onnx.export(
             model.eval(), (example,), temporary, input_names=[INPUT], output_names=[*outputs],
             dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False,

@@ -1,5 +1,8 @@
 """Any timm convnet as a backbone: the network up to its last feature map, in stages that fine-tuning may freeze."""
 
+import functools
+import warnings
+
 import timm
 import torch
 from timm.layers import BatchNormAct2d
@@ -51,7 +54,7 @@ def timm_backbone(name, *, image_size, weights):
     """The `TimmBackbone` of the timm network `name`, with `weights` as in `build_model`.
 
     Raises UserError where the network does not take this image size, has no feature map (B, C, h, w), such as a transformer of
-    tokens, or could not be exported after the training because torch.fx cannot trace it.
+    tokens, or could not be exported after the training: neither torch.fx nor torch.export can follow its forward pass.
     """
     network = timm_network(name, weights)
     feature_map, unused = _probe(network, name, image_size)
@@ -60,8 +63,8 @@ def timm_backbone(name, *, image_size, weights):
     backbone = TimmBackbone(network, feature_map.shape[1])
     try:
         trace(backbone)
-    except UserError as error:
-        raise UserError(f"{name} could not be exported after training, choose another backbone. {error}") from error
+    except UserError:
+        _check_export(name, image_size)
     return backbone.train()
 
 
@@ -78,6 +81,19 @@ def _probe(network, name, image_size):
         raise UserError(f"{name}: its features are no map (B, C, h, w), as in most transformers. Choose a convolutional backbone.")
     gradients = torch.autograd.grad(feature_map.sum(), parameters, allow_unused=True)
     return feature_map, {parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is None}
+
+
+@functools.cache  # it takes seconds, and a model is built more than once in a process
+def _check_export(name, image_size):
+    """UserError unless torch.export can follow the network's forward pass, for batches of any size."""
+    with torch.device("meta"):
+        backbone, example = TimmBackbone(timm.create_model(name), None).eval(), torch.zeros(2, 3, image_size, image_size)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            torch.export.export(backbone, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{name} could not be exported after training, choose another backbone. {reason}") from error
 
 
 def _remove(module, unused):

@@ -139,7 +139,7 @@ def deployed(trained, workplace):
     return folder
 
 
-def give_opinions(run):
+def give_opinions(run, backbone="test_resnet"):
     """Put another student into averaged.pth, one whose answers show wrong pixels, and do not blow up rounding errors.
 
     Some steps of training leave a student that says the same of all pictures. A shallow network with random weights does not,
@@ -148,7 +148,7 @@ def give_opinions(run):
     saved = load_model(run.student.averaged)
     _, validation = open_data(session.reopen(run.path), saved.preprocessing)
     batch = torch.from_numpy(saved.preprocessing.network_input(validation.images))
-    meta = {**saved.meta, "model": {**saved.meta["model"], "name": "test_resnet"}}
+    meta = {**saved.meta, "model": {**saved.meta["model"], "name": backbone}}
     torch.manual_seed(0)
     model = build_model(**meta["model"])
     torch.optim.swa_utils.update_bn([batch], model)

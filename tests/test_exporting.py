@@ -173,6 +173,17 @@ def test_a_threshold_of_the_export_is_that_of_all_who_answer_unless_they_have_th
         assert classes(model, "--reject", 1)[0] == ["unknown"] * 28
 
 
+def test_a_student_that_cannot_be_fused_is_exported_and_the_log_says_so(run, probabilities, tmp_path):
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("deploy")))
+    give_opinions(copy, "mobilevitv2_050")
+    export(copy)
+    line = "mobilevitv2_050 is exported with 26 BatchNorms unfused, which torch.fx cannot merge: ONNX Runtime and OpenVINO fuse"
+    assert line in (copy.path / "log.txt").read_text()
+    answers = [probabilities(model) for model in (copy.exported.network, copy.student.averaged)]
+    assert np.ptp(answers[0], axis=0).max() > 0.3
+    assert answers[0] == pytest.approx(answers[1], abs=1e-4)
+
+
 @pytest.fixture
 def deployed(run):
     """The run with something in its deploy folder."""

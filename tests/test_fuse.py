@@ -5,7 +5,6 @@ import torch
 from helpers import batchnorms, largest_relative_difference, with_random_statistics
 from torch import nn
 
-from common.errors import UserError
 from deploy.fuse import fuse, unfused_batchnorms
 from models import build_model
 
@@ -74,11 +73,15 @@ def test_batchnorm_without_running_statistics_is_left_alone():
     assert unfused_batchnorms(fuse(nn.Sequential(nn.Conv2d(3, 4, 3), norm))) == ["1"]
 
 
-class Branching(nn.Module):
+class Branching(nn.Sequential):
     def forward(self, x):
-        return x if x.sum() > 0 else -x
+        return super().forward(x if x.sum() > 0 else -x)
 
 
-def test_model_that_cannot_be_traced_is_refused_by_name():
-    with pytest.raises(UserError, match="Branching"):
-        fuse(Branching())
+def test_model_that_cannot_be_traced_is_copied_as_it_is():
+    model = with_random_statistics(Branching(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)))
+    unfused = fuse(model.train())
+    assert unfused is not model
+    assert model.training
+    assert unfused_batchnorms(unfused) == ["1"]
+    assert largest_relative_difference(model.eval(), unfused, (2, 3, 8, 8)) == 0

@@ -143,7 +143,6 @@ def test_network_without_imagenet_weights_says_so():
     ("name", "message"),
     [
         ("vit_tiny_patch16_224", r"its features are no map \(B, C, h, w\)"),
-        ("mobilevitv2_050", "could not be exported after training"),
         ("mobilenetv4_conv_smal", "Did you mean mobilenetv4_conv_small"),
         ("lcnet_100.no_such_weights", "unknown backbone"),
     ],
@@ -151,6 +150,13 @@ def test_network_without_imagenet_weights_says_so():
 def test_names_that_cannot_be_backbones_are_refused(name, message):
     with pytest.raises(UserError, match=message):
         build_model(name, 3, image_size=224)
+
+
+def test_network_whose_answer_no_exporter_can_follow_is_refused_before_the_training(monkeypatch):
+    features = timm.models.ResNet.forward_features
+    monkeypatch.setattr(timm.models.ResNet, "forward_features", lambda self, x: features(self, x if x.sum() >= 0 else -x))
+    with pytest.raises(UserError, match="test_resnet could not be exported after training, choose another backbone"):
+        build_model("test_resnet", 3, image_size=32)
 
 
 @pytest.mark.parametrize(("name", "image_size"), [("inception_v3", 32), ("coatnet_nano_rw_224", 64), ("gemma4_vit_167m_enc", 224)])

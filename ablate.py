@@ -18,13 +18,14 @@ whole config in trial.py and its exported network, and writes nothing into runs/
 """
 
 import argparse
+import shlex
 
 from common.errors import UserError
 from common.files import write_csv
 from recipe.ablation import FP32, INT8, Workplace, parse_axis, plan, run_trials
-from recipe.judging import judge, measure
+from recipe.judging import judge, measure, settings
 from recipe.search import Search, parse_parameter
-from recipe.trial_table import as_texts, draw, draw_choice, summarise, write_markdown
+from recipe.trial_table import as_texts, draw, draw_choice, key_columns, summarise, write_markdown
 from utils.config import load_config
 from utils.runlog import format_table, log, start_logging
 from utils.session import positive, run_script
@@ -37,11 +38,11 @@ def main(argv=None):
     config = load_config(args.config, args.cfg_options)
     workplace = Workplace(args.output or config.folder / "ablation", args.config, args.cfg_options)
     networks = [] if args.no_speed else [FP32, INT8] if args.int8 else [FP32]
-    if args.search:
-        failures, trials, note = search(workplace, config, networks, args)
+    failures, trials, is_whole, note = (search if args.search else study)(workplace, config, networks, args)
+    if trials:
+        report(workplace, trials, networks if is_whole or args.report else [], note, args)
     else:
-        failures, trials, note = study(workplace, config, networks, args)
-    report(workplace, trials, networks, note, args)
+        log.info("no trial is finished yet")
     if failures:
         raise UserError(f"{len(failures)} trials failed; the first: {failures[0]}")
 
@@ -93,7 +94,7 @@ def _shard(text):
 
 
 def study(workplace, config, networks, args):
-    """(errors, trials, what to say of them): every combination of the axes, trained."""
+    """(errors, finished trials, are they all, what to say of them): every combination of the axes, trained."""
     axes = [parse_axis(text) for text in args.axis or config.study.axes]
     if not axes:
         raise UserError(f"{args.config}: nothing to vary. Give --axis KEY=VALUE,VALUE, or a config with study = dict(axes=[...]).")
@@ -103,25 +104,23 @@ def study(workplace, config, networks, args):
     number, count = args.shard or (0, 1)
     failures = [] if args.report else run_trials(workplace, trials[number::count], args.budget, networks)
     finished = [trial for trial in trials if workplace.is_finished(trial)]
-    return failures, finished, f"{len(finished)} of {len(trials)} trials of `{args.config}`"
+    is_whole = args.shard is None or len(finished) == len(trials)  # else other shards are at work, and speed would be theirs too
+    return failures, finished, is_whole, f"{len(finished)} of {len(trials)} trials of `{args.config}`"
 
 
 def search(workplace, config, networks, args):
-    """(errors, trials, what to say of them): what Optuna drew from the parameters, trained."""
+    """(errors, finished trials, are they all, what to say of them): what Optuna drew from the parameters, trained."""
     load = lambda options: load_config(args.config, [*args.cfg_options, *options])  # noqa: E731
     parameters = [parse_parameter(text, load) for text in args.search]
     start_logging(workplace.folder)
     made = Search(workplace, parameters, config.seed, budget=args.budget, goal=args.goal or "accuracy", target=args.target)
     failures = [] if args.report else made.run(args.trials or TRIALS, networks)
     write_csv(workplace.folder / "search.csv", made.table())
-    return failures, made.trials(), f"search of `{args.config}`: {made.describe()}"
+    return failures, made.trials(), not made.is_under_way(), f"search of `{args.config}`: {made.describe()}"
 
 
 def report(workplace, trials, networks, note, args):
-    """trials.csv, table.md, chart.png and choice.png of the trials that are finished, whichever process trained them."""
-    if not trials:
-        log.info("no trial is finished yet")
-        return
+    """Table and charts of the trials that are finished, whichever process trained them; networks: kinds whose speed is measured."""
     rows, right = judge(workplace, trials, args.budget, networks)
     table = summarise(rows, right, measure(workplace, trials, networks) if networks else None, args.target)
     write_csv(workplace.folder / "trials.csv", rows)
@@ -131,7 +130,19 @@ def report(workplace, trials, networks, note, args):
     if "ms" in table:
         draw_choice(workplace.folder / "choice.png", table)
     header, texts = as_texts(table)
-    log.info(f"\n{note}\n{format_table(texts, header)}\n-> {workplace.folder}: trials.csv, table.csv, table.md, chart.png")
+    charts = "chart.png" + ", choice.png" * ("ms" in table)
+    log.info(f"\n{note}\n{format_table(texts, header)}\n-> {workplace.folder}: trials.csv, table.csv, table.md, {charts}")
+    if args.search:
+        log.info(
+            f"the best with three seeds: python ablate.py {args.config} --axis {shlex.quote(best_axis(trials, table))} --seeds 3"
+        )
+
+
+def best_axis(trials, table, number=3):
+    """The settings of the first rows of the table as an axis."""
+    by_name = {settings(trial): trial for trial in trials}
+    names = dict.fromkeys(table[key_columns(table)[:-1]].itertuples(index=False, name=None))
+    return " | ".join(shlex.join(by_name[name].options) for name in list(names)[:number])
 
 
 if __name__ == "__main__":

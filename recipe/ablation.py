@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
 from utils.config import as_python, expanded, load_config, value_at
 from utils.run_folder import RunFolder
 from utils.runlog import log
-from utils.session import Session
+from utils.session import Session, pick_device
 
 REPO = Path(__file__).resolve().parent.parent
 FP32, INT8 = "FP32", "INT8"  # the kinds of exported networks
@@ -277,7 +276,7 @@ class Workplace:
     def session(self, trial):
         """The trial's session, whether or not it was trained, with the pictures that all share."""
         place = self.place(trial)
-        return Session(self._placed(self.config(trial), place.path), place, torch.device("cpu"))
+        return Session(self._placed(self.config(trial), place.path), place, pick_device(self.config(trial).device))
 
     def place(self, trial):
         return RunFolder(self.folder / "trials" / trial.name)

@@ -131,6 +131,10 @@ class Search:
         numbered = {trial.user_attrs["name"]: self._trial(trial.params) for trial in self._told()}
         return [trial for trial in numbered.values() if self.workplace.is_finished(trial)]
 
+    def is_under_way(self):
+        """Is any process at a trial?"""
+        return any(self._is_held(trial.number) for trial in self.study.get_trials(states=[TrialState.RUNNING]))
+
     def describe(self):
         """What became of the trials, in a line, and which settings mattered."""
         trials = self._told()
@@ -171,18 +175,20 @@ class Search:
 
     def _take_up_orphans(self):
         for trial in self.study.get_trials(states=[TrialState.RUNNING]):
-            lock = self._lock(trial.number)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue  # its process lives
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            self.study.enqueue_trial(trial.params, user_attrs={"taken_up": trial.number})
-            lock.release()
+            if not self._is_held(trial.number):
+                self.study.tell(trial.number, state=TrialState.FAIL)
+                self.study.enqueue_trial(trial.params, user_attrs={"taken_up": trial.number})
 
     def _lock(self, number):
-        """Held by the process that a trial is with."""
+        """Held by the process that a trial is with, as long as it lives."""
         return FileLock(self.folder / f"{number}.lock")
+
+    def _is_held(self, number):
+        try:
+            with self._lock(number).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
 
     def _repeat(self, asked, trial):
         """What was reached before is reached again; what is under way, or failed, is not asked twice."""

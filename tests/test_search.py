@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import signal
 
 import optuna
@@ -14,7 +15,7 @@ from processes import in_parallel, kill_once_there
 import ablate
 from common.errors import UserError
 from common.files import write_csv, write_json, write_text
-from recipe.ablation import Choice, Trial, TrialFailed, Workplace
+from recipe.ablation import Choice, Trial, TrialFailed, Workplace, parse_axis
 from recipe.search import Search, parse_parameter
 from utils.config import load_config
 
@@ -133,7 +134,12 @@ def test_a_search_is_a_table_like_any_other_and_goes_on_to_more_trials(config, t
     assert set(rows["axis 2"]) == {"student.mixing=cutmix", "student.mixing=none"}
     best = min(float(rates[0]) for rates in trained().values())
     assert rows["accuracy"].max() == pytest.approx(1 - best)
-    assert "what mattered: student.lr" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "what mattered: student.lr" in said
+    axis = shlex.split(said.splitlines()[-1].partition("--axis")[2])[0]  # of the command that trains the best with more seeds
+    assert [" ".join(choice) for choice in parse_axis(axis)] == [
+        f"{row['axis 1']} {row['axis 2']}" for _, row in rows.sort_values("accuracy", ascending=False).head(3).iterrows()
+    ]
 
 
 def test_the_same_search_draws_the_same_whether_or_not_it_was_interrupted(config, trained, tmp_path):

@@ -133,9 +133,8 @@ def report(workplace, trials, networks, note, args):
     charts = "chart.png" + ", choice.png" * ("ms" in table)
     log.info(f"\n{note}\n{format_table(texts, header)}\n-> {workplace.folder}: trials.csv, table.csv, table.md, {charts}")
     if args.search:
-        log.info(
-            f"the best with three seeds: python ablate.py {args.config} --axis {shlex.quote(best_axis(trials, table))} --seeds 3"
-        )
+        axis = shlex.quote(best_axis(trials, table))
+        log.info(f"the best, with three seeds: python ablate.py {args.config} --seeds 3 --axis {axis}")
 
 
 def best_axis(trials, table, number=3):

@@ -19,6 +19,7 @@ whole config in trial.py and its exported network, and writes nothing into runs/
 
 import argparse
 import shlex
+import signal
 
 from common.errors import UserError
 from common.files import write_csv
@@ -145,4 +146,5 @@ def best_axis(trials, table, number=3):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends the training that is under way too, as Ctrl-C does
     run_script(main)

@@ -156,7 +156,7 @@ class Workplace:
         place = self.place(trial).path
         with _alone(place / "lock") as lock:
             if not self.is_exported(trial, int8):
-                how = ["--int8"] if int8 else []
+                how = ["--no-report", *["--int8"] * int8]
                 self._call("export_openvino.py", place, [place, *how], lock, said="export.txt")
                 write_json(place / "export.json", {"int8": int8})
 

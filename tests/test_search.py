@@ -4,6 +4,9 @@ import fcntl
 import os
 import shlex
 import signal
+import subprocess
+import sys
+import time
 
 import optuna
 import pandas as pd
@@ -15,7 +18,7 @@ from processes import in_parallel, kill_once_there
 import ablate
 from common.errors import UserError
 from common.files import write_csv, write_json, write_text
-from recipe.ablation import Choice, Trial, TrialFailed, Workplace, parse_axis
+from recipe.ablation import REPO, Choice, Trial, TrialFailed, Workplace, parse_axis
 from recipe.search import Search, parse_parameter
 from utils.config import load_config
 
@@ -274,6 +277,19 @@ def test_a_real_trial_is_stopped_in_the_middle_and_leaves_no_process(long_trial)
         workplace.train(trial, watch=watch)
     assert 0 < len(pd.read_csv(metrics)) < 500
     assert not workplace.is_finished(trial)
+    assert not processes_in(workplace.folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_search_ends_its_training_and_says_how_to_go_on(long_trial, number):
+    workplace, _ = long_trial
+    arguments = [workplace.config_path, "--search", RATES, "--no-speed", "--output", workplace.folder]
+    process = subprocess.Popen([sys.executable, REPO / "ablate.py", *arguments], stderr=subprocess.PIPE, text=True)
+    while not list(workplace.folder.glob("trials/*/student/metrics.csv")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    assert "The same command goes on" in process.communicate(timeout=60)[1]
     assert not processes_in(workplace.folder)
 
 

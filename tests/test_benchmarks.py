@@ -26,9 +26,9 @@ def rows(printed):
     return [[cell.strip() for cell in line.split("  ") if cell] for line in lines[start + 1 :]]
 
 
-def test_depthwise_compares_training_steps(monkeypatch, capsys):
+def test_convolutions_compare_training_steps(monkeypatch, capsys):
     smallest = "--sizes 32 48 --batch-size 2 --steps 1 --threads 1"
-    run(monkeypatch, "depthwise.py", *smallest.split())
+    run(monkeypatch, "convolutions.py", *smallest.split())
     for size, row in zip((32, 48), rows(capsys.readouterr().out), strict=True):
         numbers = [float(cell) for cell in row]
         assert numbers[0] == size

@@ -28,8 +28,8 @@ from PIL import Image
 from torchvision import transforms
 
 from benchmarks.cpp_program import add_classify, asking, check_built
+from benchmarks.large_pictures import write_enlarged
 from common.errors import UserError
-from data.decode import read_rgb
 from deploy.fuse import fuse
 from deploy.inputs import NetworkInput
 from deploy.onnx_file import INPUT
@@ -40,7 +40,7 @@ from utils import session
 from utils.runlog import format_table
 
 PHONE = (3000, 4000)  # pixels, width and height
-NOISE = 9.0  # grey levels: the files have some two megabytes
+NOISE = 9  # grey levels: the files have some two megabytes
 OURS = "classify (C++)"
 TURN = 10  # pictures
 
@@ -80,12 +80,9 @@ def parse(argv):
 
 def phone_pictures(files, number, folder):
     """Paths of large JPEGs, evenly taken from `files`."""
-    rng, made = np.random.default_rng(0), []
-    for i in np.linspace(0, len(files) - 1, number).round().astype(int):
-        pixels = cv2.resize(read_rgb(files[i]), PHONE, interpolation=cv2.INTER_CUBIC)
-        noise = cv2.GaussianBlur(rng.normal(0, NOISE, pixels.shape).astype(np.float32), (0, 0), 0.8)
-        made.append(folder / f"{len(made)}.jpg")
-        Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(made[-1], quality=92)
+    chosen = [files[i] for i in np.linspace(0, len(files) - 1, number).round().astype(int)]
+    made = [folder / f"{i}.jpg" for i in range(number)]
+    write_enlarged(chosen, made, PHONE, NOISE)
     return made
 
 

@@ -1,10 +1,13 @@
-"""Images per second of our training loop beside a plain PyTorch loop and timm's loader: same model, pictures, batch, size, threads.
+"""Pictures per second of our training beside a plain PyTorch loop and timm's loader: same model, pictures, batch, size, threads.
 
-    python benchmarks/training.py                        drawn pictures of 400 x 400 pixels
-    python benchmarks/training.py --data PICTURES        a folder of class folders
+    python benchmarks/training.py                                        drawn pictures of 400 x 400 pixels
+    python benchmarks/training.py --picture-size 4000x3000 --batches 2   as a phone leaves them, three megabytes a file
+    python benchmarks/training.py --data PICTURES                        a folder of class folders
     python benchmarks/training.py --rounds 5 --size 160
 
-The loops take turns, so that noise on the machine hits all alike; the ratios of one run are what counts.
+Measured are: all pictures decoded, without a model (ours are hashed, and written to the cache); a first run, from a folder with
+nothing beside it to the end of an epoch; the start of a second run, to its first batch; later epochs. The loops take turns, so that
+noise on the machine hits all alike; the ratios of one run are what counts.
 """
 
 import argparse
@@ -15,6 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import time
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import timm.data
@@ -22,6 +27,7 @@ import torch
 import torchvision
 from torchvision.transforms import v2
 
+from benchmarks.large_pictures import write_enlarged
 from data.batches import TrainBatches
 from data.dataset import open_dataset
 from data.preprocessing import Preprocessing
@@ -38,96 +44,166 @@ from utils.precision import Precision
 from utils.runlog import format_table
 from utils.schedules import constant
 
+NOISE = 22  # grey levels, of enlarged pictures
+MEASURES = {
+    "decode": "decoding alone, images/s",
+    "run_first": "first run, images/s",
+    "start_again": "start of a second run, s",
+    "run_later": "later epochs, images/s",
+}
+
 
 def main(argv=None):
     args = parse(argv)
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(args.data) if args.data else Path(folder, "textiles", "train")
-        if not args.data:
-            write_textiles(root.parent, num_train=max(70, args.batches * args.batch_size), num_val=7, size=400)
+        root = Path(args.data) if args.data else draw_pictures(Path(folder, "textiles"), args)
         loops = {
-            "ours": our_loop(root, Path(folder), args),
-            "torchvision ImageFolder + DataLoader": plain_loop(imagefolder_loader(root, args), args),
-            "timm loader": plain_loop(timm_loader(root, args), args),
+            "ours": OurLoop(root, Path(folder), args),
+            "torchvision ImageFolder + DataLoader": PlainLoop(partial(imagefolder_loader, root, args), args),
+            "timm loader": PlainLoop(partial(timm_loader, root, args), args),
         }
-        rates = {name: [] for name in loops}
-        waits = []
+        measured = {(title, name): [] for title in MEASURES.values() for name in loops}
         for i in range(args.rounds + 1):
-            for name, run in loops.items():
-                rate, wait = run(i)
-                if i:  # the first round warms up
-                    rates[name].append(rate)
-                    waits += [wait] * (name == "ours")
-    ours = np.median(rates["ours"])
-    rows = [(name, f"{np.median(r):.1f}", f"{min(r):.1f}-{max(r):.1f}", f"{ours / np.median(r):.2f}") for name, r in rates.items()]
+            for method, title in MEASURES.items():
+                for name, loop in loops.items():
+                    number = getattr(loop, method)(i)
+                    if i:  # the first round warms up
+                        measured[title, name].append(number)
     print(f"{args.model} at {args.size} px, batch {args.batch_size}, {args.threads} threads")
     print(f"the other loops decode in {args.workers} processes of their own")
-    print(format_table(rows, ("loop", "images/s, median", "range", "ours is faster by")))
-    print(f"our loop waits for data {np.median(waits):.2%} of the time")
+    print(format_table(list(rows(measured)), ("measured", "loop", "median", "range", "ours is faster by")))
+    print(f"our loop waits for data {np.median(loops['ours'].waits):.2%} of the time in later epochs")
+
+
+def rows(measured):
+    """Of the table, from {(title, loop): numbers}."""
+    for (title, name), numbers in measured.items():
+        ratio = np.median(measured[title, "ours"]) / np.median(numbers)
+        faster = ratio if title.endswith("images/s") else 1 / ratio
+        yield title, name, f"{np.median(numbers):.4g}", f"{min(numbers):.4g}-{max(numbers):.4g}", f"{faster:.2f}"
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder of class folders; default: drawn pictures")
+    parser.add_argument("--picture-size", metavar="WIDTHxHEIGHT", help="to which the drawn pictures are enlarged")
     parser.add_argument("--model", default="mobilenet_v3_small")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--batches", type=int, default=8, help="batches of each loop in a round (default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=8, help="of a later epoch, and of drawn pictures (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--workers", type=int, default=2, help="loader processes of the other loops (default: %(default)s)")
     return parser.parse_args(argv)
 
 
+def draw_pictures(folder, args):
+    """The root of class folders in `folder`, with the pictures of an epoch."""
+    write_textiles(folder, num_train=max(28, args.batches * args.batch_size), num_val=7, size=400)
+    if args.picture_size:
+        files = sorted(folder.glob("train/*/*.jpg"))
+        write_enlarged(files, files, tuple(map(int, args.picture_size.split("x"))), NOISE)
+    return folder / "train"
+
+
+class Loop:
+    """What `MEASURES` names are methods that take the number of the round and return a number."""
+
+    def __init__(self, num_classes, args):
+        self.args = args
+        self.model = build_model(args.model, num_classes, image_size=args.size)
+        self.optimizer = build_optimizer("radam", [(self.model, 1.0)], lr=1e-3)
+
+
+class OurLoop(Loop):
+    def __init__(self, root, folder, args):
+        self.root, self.folder, self.waits = root, folder, []
+        self.preprocessing = Preprocessing(args.size, resized(args), "stretch", (0.5,) * 3, (0.225,) * 3)
+        self.dataset = self.open(folder)
+        super().__init__(len(self.dataset.classes), args)
+        self.model = self.model.to(memory_format=torch.channels_last)
+        some = np.random.default_rng(0).permutation(len(self.dataset))[: args.batches * args.batch_size]
+        self.batches = self.batches_of(self.dataset, some)
+
+    def open(self, folder):
+        return open_dataset(self.root, folder, self.preprocessing.resize)
+
+    def batches_of(self, dataset, rows):
+        return TrainBatches(
+            dataset.images, one_hot(dataset.labels, len(dataset.classes)), ShuffleSampler(len(rows)), rows=rows,
+            batch_size=self.args.batch_size, view=TrainView(self.preprocessing, "student"),
+        )  # fmt: skip
+
+    def train(self, batches, epoch):
+        precision, objective = Precision("fp32", torch.device("cpu")), plain(soft_cross_entropy)
+        return train_one_epoch(self.model, batches, self.optimizer, constant(1e-3), precision, objective, epoch=epoch)
+
+    def decode(self, _):
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            start = time.perf_counter()
+            return len(self.open(folder)) / (time.perf_counter() - start)
+
+    def run_first(self, _):
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            start = time.perf_counter()
+            dataset = self.open(folder)
+            self.train(self.batches_of(dataset, np.arange(len(dataset))), 0)
+            return len(dataset) / (time.perf_counter() - start)
+
+    def start_again(self, _):
+        start = time.perf_counter()
+        dataset = self.open(self.folder)
+        next(self.batches_of(dataset, np.arange(len(dataset))).epoch(0))
+        return time.perf_counter() - start
+
+    def run_later(self, epoch):
+        metrics = self.train(self.batches, epoch)
+        self.waits.append(metrics["wait_share"])
+        return metrics["images_per_s"]
+
+
+class PlainLoop(Loop):
+    """The loop of PyTorch's tutorials over what `make_loader` makes; in later epochs the workers live on."""
+
+    def __init__(self, make_loader, args):
+        super().__init__(1000, args)
+        self.make_loader, self.loader = make_loader, make_loader()
+        self.loss_fn = torch.nn.CrossEntropyLoss()
+
+    def train(self, batches):
+        """The number of images."""
+        self.model.train()
+        num_images = 0
+        for images, labels in batches:
+            loss = self.loss_fn(self.model(images), labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            num_images += len(images)
+        return num_images
+
+    def decode(self, _):
+        start = time.perf_counter()
+        return sum(len(images) for images, _ in self.make_loader()) / (time.perf_counter() - start)
+
+    def run_first(self, _):
+        start = time.perf_counter()
+        return self.train(self.make_loader()) / (time.perf_counter() - start)
+
+    def start_again(self, _):
+        start = time.perf_counter()
+        batches = iter(self.make_loader())
+        next(batches)
+        return time.perf_counter() - start
+
+    def run_later(self, _):
+        start = time.perf_counter()
+        return self.train(islice(self.loader, self.args.batches)) / (time.perf_counter() - start)
+
+
 def resized(args):
     return round(args.size * 256 / 224)
-
-
-def model_and_optimizer(num_classes, args):
-    model = build_model(args.model, num_classes, image_size=args.size)
-    return model, build_optimizer("radam", [(model, 1.0)], lr=1e-3)
-
-
-def our_loop(root, folder, args):
-    """round number -> (images/s, share of the time spent waiting for data)."""
-    preprocessing = Preprocessing(args.size, resized(args), "stretch", (0.5,) * 3, (0.225,) * 3)
-    dataset = open_dataset(root, folder, preprocessing.resize)
-    rows = np.random.default_rng(0).permutation(len(dataset))[: args.batches * args.batch_size]
-    batches = TrainBatches(
-        dataset.images, one_hot(dataset.labels, len(dataset.classes)), ShuffleSampler(len(rows)), rows=rows,
-        batch_size=args.batch_size, view=TrainView(preprocessing, "student"),
-    )  # fmt: skip
-    model, optimizer = model_and_optimizer(len(dataset.classes), args)
-    model = model.to(memory_format=torch.channels_last)
-    precision, objective = Precision("fp32", torch.device("cpu")), plain(soft_cross_entropy)
-
-    def run(epoch):
-        metrics = train_one_epoch(model, batches, optimizer, constant(1e-3), precision, objective, epoch=epoch)
-        return metrics["images_per_s"], metrics["wait_share"]
-
-    return run
-
-
-def plain_loop(loader, args):
-    """The loop of PyTorch's tutorials over `loader`; the workers live on between rounds."""
-    model, optimizer = model_and_optimizer(1000, args)
-    loss_fn = torch.nn.CrossEntropyLoss()
-
-    def run(epoch):
-        model.train()
-        start, num_images = time.perf_counter(), 0
-        for i, (images, labels) in enumerate(loader):
-            loss = loss_fn(model(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            num_images += len(images)
-            if i + 1 == args.batches:
-                break
-        return num_images / (time.perf_counter() - start), None
-
-    return run
 
 
 def imagefolder_loader(root, args):

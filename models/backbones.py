@@ -76,6 +76,9 @@ def _efficientnet_lite(name, *, image_size, weights):
 
 def _mobilenet_v3(name, *, image_size, weights):
     network = getattr(torchvision.models, name)()
+    for module in network.modules():
+        if isinstance(module, nn.Hardswish):
+            module.inplace = False  # in place it would copy its input for the backward pass first
     load_backbone_weights(network, name, weights, head="classifier.")
     return Backbone(network.features, network.classifier[0].in_features)
 

@@ -26,9 +26,9 @@ def rows(printed):
     return [[cell.strip() for cell in line.split("  ") if cell] for line in lines[start + 1 :]]
 
 
-def test_depthwise_compares_training_steps(monkeypatch, capsys):
+def test_convolutions_compare_training_steps(monkeypatch, capsys):
     smallest = "--sizes 32 48 --batch-size 2 --steps 1 --threads 1"
-    run(monkeypatch, "depthwise.py", *smallest.split())
+    run(monkeypatch, "convolutions.py", *smallest.split())
     for size, row in zip((32, 48), rows(capsys.readouterr().out), strict=True):
         numbers = [float(cell) for cell in row]
         assert numbers[0] == size
@@ -37,12 +37,25 @@ def test_depthwise_compares_training_steps(monkeypatch, capsys):
 
 
 def test_training_compares_three_loops(monkeypatch, capsys):
-    smallest = "--size 32 --batch-size 4 --batches 2 --rounds 1 --threads 1 --workers 0"
+    smallest = "--picture-size 500x300 --size 32 --batch-size 4 --batches 2 --rounds 1 --threads 1 --workers 0"
     run(monkeypatch, "training.py", *smallest.split())
-    *loops, waiting = rows(capsys.readouterr().out)
-    assert [loop[0] for loop in loops] == ["ours", "torchvision ImageFolder + DataLoader", "timm loader"]
-    assert all(float(loop[-1]) > 0 for loop in loops)
+    *measured, waiting = rows(capsys.readouterr().out)
+    loops = ["ours", "torchvision ImageFolder + DataLoader", "timm loader"]
+    titles = ["decoding alone, images/s", "first run, images/s", "start of a second run, s", "later epochs, images/s"]
+    assert [row[:2] for row in measured] == [[title, loop] for title in titles for loop in loops]
+    assert all(float(row[2]) > 0 for row in measured)
+    ours, torchvision, _ = (float(row[2]) for row in measured[6:9])
+    assert float(measured[7][-1]) == pytest.approx(torchvision / ours, rel=0.01)  # of seconds, fewer are better
     assert waiting[0].startswith("our loop waits for data ")
+
+
+def test_operators_share_a_training_step(monkeypatch, capsys):
+    smallest = "--sizes 32 --batch-size 4 --steps 1 --threads 1 --rows 99"
+    run(monkeypatch, "operators.py", *smallest.split())
+    found = {row[0]: row[1:] for row in rows(capsys.readouterr().out)}
+    assert found["native_batch_norm"][0] == "34"
+    assert {"convolution_backward, depthwise", "hardswish_backward", "mm"} <= set(found)
+    assert 0 < sum(float(row[2].rstrip("%")) for row in found.values()) < 300
 
 
 @pytest.fixture

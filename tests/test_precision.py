@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from common.errors import UserError
-from utils.precision import Precision
+from utils import precision
+from utils.precision import Precision, time_in_bf16
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -35,6 +36,35 @@ def test_norm_is_of_the_gradients_as_they_are_not_as_fp16_scales_them():
     precision.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     norm, moved = take_step(precision)
     torch.testing.assert_close((norm, moved), (torch.tensor(5.0), torch.tensor(5.0)))
+
+
+@pytest.mark.parametrize(("ratio", "said_so"), [(2.04, "takes 2.0 times as long to train in bf16 as in fp32"), (0.7, "")])
+def test_bf16_warns_on_a_cpu_where_it_was_measured_to_be_slower(monkeypatch, said, ratio, said_so):
+    monkeypatch.setattr("utils.precision.time_in_bf16", lambda: ratio)
+    precision._warn_if_bf16_is_slow.cache_clear()
+    for _ in range(2):
+        assert Precision("bf16", CPU).mode == "bf16"
+    assert said.text.count("times as long") == bool(said_so)
+    assert said_so in said.text
+
+
+def test_bf16_is_measured_and_no_random_number_is_drawn(monkeypatch):
+    before = torch.get_rng_state()
+    assert 0.05 < time_in_bf16() < 100
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_bf16_is_compared_with_fp32(monkeypatch):
+    """Whose steps are made to take a second each, by a clock that only they move."""
+    clock = [0.0]
+
+    def square(x):
+        clock[0] += 1.0 if torch.is_autocast_enabled("cpu") else 4.0
+        return x * x
+
+    monkeypatch.setattr("time.process_time", lambda: clock[0])
+    monkeypatch.setattr(torch.Tensor, "square", square)
+    assert time_in_bf16() == 0.25
 
 
 def stand_in(monkeypatch, **contents):

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from common.errors import UserError
 from utils import distributed
 from utils.checkpoints import load_checkpoint, save_checkpoint
-from utils.depthwise import fast_weight_gradients
+from utils.convolutions import fast_convolutions
 from utils.memory import give_back_freed_memory
 from utils.metrics import accuracy
 from utils.optimizers import set_lr
@@ -46,7 +46,7 @@ def train_one_epoch(model, batches, optimizer, lr_at, precision, objective, *, e
     device = next(model.parameters()).device
     sums = torch.zeros(3, dtype=torch.float64, device=device)  # of losses, images, norms
     first_step, start = epoch * len(batches), time.perf_counter()
-    with fast_weight_gradients(model):
+    with fast_convolutions(model):
         for step, (images, target_probs) in enumerate(
             _progress(batches.epoch(epoch), len(batches), f"epoch {epoch + 1}"), first_step
         ):

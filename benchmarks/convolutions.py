@@ -1,7 +1,7 @@
-"""Training steps with and without the fast depthwise gradient (utils/depthwise.py), in turns, on the CPU.
+"""Training steps with PyTorch's convolutions and with those of utils/convolutions.py, in turns, on the CPU.
 
-python benchmarks/depthwise.py
-python benchmarks/depthwise.py --model efficientnet_b0 --sizes 64 128 --threads 1
+python benchmarks/convolutions.py
+python benchmarks/convolutions.py --model efficientnet_b0 --sizes 64 128 --threads 1
 """
 
 import argparse
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from models import build_model
-from utils.depthwise import fast_weight_gradients
+from utils.convolutions import fast_convolutions
 from utils.losses import soft_cross_entropy
 from utils.memory import keep_freed_memory
 from utils.optimizers import build_optimizer
@@ -29,7 +29,7 @@ def main(argv=None):
     torch.set_num_threads(args.threads)
     rows = [compare(size, args) for size in args.sizes]
     print(f"{args.model}, batch {args.batch_size}, {args.threads} threads, fp32, channels last; medians of {args.steps} steps each")
-    print(format_table(rows, ("pixels", "PyTorch, ms a step", "with the fast gradient", "faster by")))
+    print(format_table(rows, ("pixels", "PyTorch, ms a step", "with ours", "faster by")))
 
 
 def parse(argv):
@@ -56,7 +56,7 @@ def compare(size, args):
         optimizer.step()
         return 1e3 * (time.perf_counter() - start)
 
-    times = {contextlib.nullcontext: [], fast_weight_gradients: []}
+    times = {contextlib.nullcontext: [], fast_convolutions: []}
     for i in range(args.steps + 1):
         for context, measured in times.items():
             with context(model):

@@ -48,6 +48,8 @@ def calls(monkeypatch):
 
     def call(self, script, place, arguments, lock, watch=None, said=""):
         if script == "export_openvino.py":
+            if "lr=1e-5" in place.name:
+                raise TrialFailed(place, script, "the exported files answer differently")
             return
         config = load_config(place / "trial.py")
         made.append((script, config))
@@ -261,6 +263,13 @@ def test_a_failure_does_not_stop_the_others(config, calls, tmp_path, capsys):
     with pytest.raises(UserError, match=r"1 trials failed; the first: .* the loss is not finite"):
         ablate.main([str(config), "--axis", "student.lr=0.5,1e-3", "--seeds", "1", "--output", str(tmp_path)])
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 1
+
+
+def test_a_trial_that_cannot_be_exported_is_told_and_in_the_table_without_a_speed(config, calls, tmp_path, capsys):
+    arguments = [str(config), "--axis", "student.lr=1e-4,1e-5", "--seeds", "1", "--output", str(tmp_path)]
+    ablate.main(arguments)
+    assert "the exported files answer differently" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "trials.csv")) == 2
 
 
 def test_two_failures_for_one_reason_stop_the_others(config, calls, tmp_path):

@@ -67,14 +67,14 @@ def train_fold(job, folds, fold):
         return
     rows, held_out = np.flatnonzero(folds != fold), HeldOut(dataset, np.flatnonzero(folds == fold), "held-out fold")
     targets = smooth(one_hot(dataset.labels, len(dataset.classes)), job.section.label_smoothing)
-    model = new_model(job.run, job.section, len(dataset.classes))
+    model, features_path = new_model(job.run, job.section, len(dataset.classes)), job.run.folder.teacher.features
     if job.section.head_epochs:
-        training.train_head(job, model, rows, targets, job.run.folder.teacher.features)
+        training.train_head(job, model, rows, targets, features_path)
     batches = training.train_batches(job, rows, targets)
-    training.train_model(job, model, batches, training.evaluator(job, held_out))
+    training.train_model(job, model, batches, training.evaluator(job, held_out, features_path))
 
     best = load_model(folder.best, job.device).model
-    probs = training.predict_rows(job, best, dataset, held_out.rows)
+    probs = training.predict_rows(job, best, dataset, held_out.rows, features_path)
     if distributed.is_main():
         write_oof(folder.oof, dataset, folds, probs, rows=held_out.rows, settings=job.digest)
     distributed.barrier()
@@ -87,7 +87,8 @@ def judge_validation(job, validation, fold):
     if validation is None or not folder.oof.is_file() or distributed.said_by_main(is_of(folder.validation, validation)):
         return
     model = load_model(folder.best, job.device).model
-    probs = training.predict_rows(job, model, validation, np.arange(len(validation)))
+    features_path = job.run.folder.teacher.validation_features
+    probs = training.predict_rows(job, model, validation, np.arange(len(validation)), features_path)
     if distributed.is_main():
         write_oof(folder.validation, validation, np.full(len(validation), fold), probs)
 

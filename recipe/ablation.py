@@ -152,7 +152,7 @@ class Workplace:
         self.run("student", "trials", trial.name, config, watch, teacher_accuracy=teacher_accuracy, budget=budget)
 
     def export(self, trial, int8=False):
-        """Export the trial's student, with int8 in both kinds, unless that is done. One that cannot be is told, and has no speed."""
+        """Export the trial's student, with int8 in both kinds, unless that is done. One that cannot be is told, and not timed."""
         place = self.place(trial).path
         with _alone(place / "lock") as lock:
             if not self.is_exported(trial, int8):

@@ -142,14 +142,19 @@ def _check_enough(sampler, num_rows):
         )
 
 
-def predict_rows(training, model, dataset, rows):
+def predict_rows(training, model, dataset, rows, features_path=None):
     """Probabilities (len(rows), K) of the images number `rows` of `dataset`, computed by all processes together.
 
-    With `flip_test` they are the mean of those for the picture and for its mirror image.
+    With `flip_test` they are the mean of those for the picture and for its mirror image. features_path: where the features of
+    `dataset` are kept; where the head alone was trained, it is asked about these, which the models of all folds share.
     """
     share = np.asarray(rows)[distributed.rank() :: distributed.world_size()]
     probs = np.empty((0, len(dataset.classes)), np.float32)
-    if len(share):  # there may be more processes than pictures
+    if features_path and not training.section.epochs:
+        views = frozen_features(training, model, dataset, features_path)[: 1 + training.section.flip_test, share]
+        if len(share):
+            probs = np.mean([predict(model.head, [torch.from_numpy(view).to(training.device)]) for view in views], axis=0)
+    elif len(share):  # there may be more processes than pictures
         batches, precision = eval_batches(training, dataset, share), training.precision()
         probs = predict(model, batches, precision)
         if training.section.flip_test:
@@ -163,9 +168,9 @@ def eval_batches(training, dataset, rows):
     return EvalBatches(dataset.images, rows, batch_size=batch_size, preprocessing=training.preprocessing, device=training.device)
 
 
-def evaluator(training, held_out):
+def evaluator(training, held_out, features_path=None):
     """model -> (probs, labels) on a `recipe.pictures.HeldOut`, for `fit`."""
-    return lambda model: (predict_rows(training, model, held_out.dataset, held_out.rows), held_out.labels)
+    return lambda model: (predict_rows(training, model, held_out.dataset, held_out.rows, features_path), held_out.labels)
 
 
 def objective(section, growing_steps=0, teachers=()):
@@ -185,7 +190,7 @@ def train_head(training, model, rows, targets, features_path):
     The features are the same for every fold, so they are computed once and kept at `features_path`.
     """
     section, world = training.section, distributed.world_size()
-    features = _frozen_features(training, model, features_path)
+    features = frozen_features(training, model, training.dataset, features_path)
     sampler = ShuffleSampler(len(rows), seed=training.seed, rank=distributed.rank(), num_replicas=world)
     _check_enough(sampler, len(rows))
     batch_size = max(2, min(64, section.batch_size) // world)
@@ -202,22 +207,22 @@ def train_head(training, model, rows, targets, features_path):
     )  # fmt: skip
 
 
-def _frozen_features(training, model, path):
-    """Pooled features (2, N, C) of the model's backbone, for the pictures and their mirror images."""
+def frozen_features(training, model, dataset, path):
+    """Pooled features (2, N, C) of the model's backbone, for the pictures and their mirror images, kept at `path`."""
 
     def compute(view):
-        share = np.arange(len(training.dataset))[distributed.rank() :: distributed.world_size()]
+        share = np.arange(len(dataset))[distributed.rank() :: distributed.world_size()]
         part = np.empty((0, model.num_features), np.float32)
         if len(share):
-            batches = eval_batches(training, training.dataset, share)
+            batches = eval_batches(training, dataset, share)
             with torch.inference_mode(), training.precision().autocast():
                 parts = [model.features(x.flip(3) if view else x).float().cpu().numpy() for x in batches]
             part = np.concatenate(parts)
         return distributed.gather_rows(part)
 
     model.eval()
-    shape = (2, len(training.dataset), model.num_features)
-    mark = f"{training.dataset.fingerprint} {state_digest(model.state_dict())} {training.preprocessing}"
+    shape, pooled = (2, len(dataset), model.num_features), {**model.backbone.state_dict(), **model.pool.state_dict(prefix="pool.")}
+    mark = f"{dataset.fingerprint} {state_digest(pooled)} {training.preprocessing}"
     features = open_features(path, shape, mark)
     if not distributed.said_by_main(features is not None):
         if distributed.is_main():

@@ -92,6 +92,29 @@ def test_flip_test_is_the_mean_with_the_mirror_image(job):
     assert np.abs(expected - mirrored).max() > 0
 
 
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_a_head_that_learnt_alone_is_asked_about_the_features_that_are_kept(job, tmp_path, flip_test):
+    """As the whole network answers, which no picture goes through again, for whichever fold's head."""
+    how = {"backbone": "efficientnet_lite0", "weights": "imagenet", "head": "linear", "head_epochs": 9, "epochs": 0}
+    part, path, rows = job(**how, flip_test=flip_test), tmp_path / "features.npy", np.arange(5, 40)
+    model = new_model(part.run, part.section, 7)
+    training.train_head(part, model, np.arange(40, 84), targets_of(part), path)
+    expected = training.predict_rows(part, model, part.dataset, rows)
+    assert expected.std(0).max() > 0.01
+    model.backbone.forward = None
+    np.testing.assert_allclose(training.predict_rows(part, model, part.dataset, rows, path), expected, atol=1e-6)
+
+
+def test_a_fine_tuned_network_is_not_asked_about_the_features_of_before(job, tmp_path):
+    part, path = job(head_epochs=1, epochs=1), tmp_path / "features.npy"
+    model = with_random_statistics(new_model(part.run, part.section, 7))
+    training.train_head(part, model, np.arange(84), targets_of(part), path)
+    with_random_statistics(model)
+    rows = np.arange(9)
+    expected = training.predict_rows(part, model, part.dataset, rows)
+    np.testing.assert_array_equal(training.predict_rows(part, model, part.dataset, rows, path), expected)
+
+
 def test_backbone_learns_at_its_share_of_the_rate(job):
     """With plain SGD, half the rate is half the step."""
     moved = {}

@@ -56,8 +56,12 @@ class TrainingFolder:
 
     @property
     def features(self):
-        """Pooled features of the frozen backbone, of all pictures."""
+        """Pooled features of the frozen backbone, of all training pictures."""
         return self.path / "features.npy"
+
+    @property
+    def validation_features(self):
+        return self.path / "validation_features.npy"
 
     @property
     def oof(self):

@@ -1,10 +1,11 @@
-"""A folder of class folders -> the list of its pictures, in an order that is the same on every machine."""
+"""Pictures listed before any is read, in an order that is the same on every machine; those of a folder of class folders."""
 
 import hashlib
 import logging
 import os
 import shlex
 import unicodedata
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -16,12 +17,36 @@ log = logging.getLogger("run")
 
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
-}
+}  # how people call them, in small letters
 MODEL_SUFFIXES = {".pth", ".pt", ".ckpt", ".h5", ".keras", ".onnx", ".safetensors", ".pkl", ".pdparams"}
 STATE = ["bytes", "mtime_ns", "ctime_ns", "inode"]  # what tells whether a file is still the one that was read
+KEYS = {"train": "data.root", "validation": "data.val_root", "test": "data.test_root", "unlabelled": "data.unlabelled"}
 WITHOUT_IT = "With none to spare for that, leave {} out: a fold of data.root is then held out."
+
+
+@dataclass(frozen=True)
+class PictureList:
+    """Pictures with their labels: of class folders, of a folder without classes, or of a table."""
+
+    root: Path  # below which the paths of `table` lie, but for absolute ones
+    classes: tuple[str, ...]
+    table: pd.DataFrame  # path, label ('' where there are none) and STATE, sorted by path as bytes
+    source: Path  # what lists them, for messages: `root`, or a table
+    rows: dict[str, int] = field(default_factory=dict)  # {path: its row in the table}
+
+    def shown(self, path):
+        """A picture in a message."""
+        return f"row {self.rows[path]}: {path!r}" if path in self.rows else repr(path)
+
+
+def list_root(root, name="train", classes=None):
+    """The `PictureList` of the part `name` (see KEYS) that lies in a folder of its own; errors as of the two functions below."""
+    root = Path(root)
+    if name == "unlabelled":
+        return PictureList(root, (), list_unlabelled(root), root)
+    return PictureList(root, *list_images(root, classes, KEYS[name]), root)
 
 
 def list_images(root, classes=None, key="data.root"):
@@ -42,17 +67,17 @@ def list_images(root, classes=None, key="data.root"):
     for label in classes:
         first = len(listing.files)
         listing.add_below(root / label)
-        rows += [(file.relative_to(root).as_posix(), label, *_state(file)) for file in listing.files[first:]]
+        rows += [(file.relative_to(root).as_posix(), label, *state_of(file)) for file in listing.files[first:]]
     listing.refuse_unreadable(root)
     _refuse_odd_names(root, [path for path, *_ in rows])
     listing.tell_left_out(root)
-    table = _sorted_table(rows)
+    table = sorted_table(rows)
     _refuse_empty_classes(root, classes, table, key)
     return classes, table
 
 
-def _sorted_table(rows):
-    """By path, as bytes: the same whatever the machine's language settings."""
+def sorted_table(rows):
+    """(path, label, *STATE) of each picture as a table, by path as bytes: the same whatever the machine's language settings."""
     table = pd.DataFrame(rows, columns=["path", "label", *STATE])
     return table.sort_values("path", key=lambda column: column.map(os.fsencode), ignore_index=True)
 
@@ -69,12 +94,12 @@ def list_unlabelled(root):
         )
     listing.add_below(root)
     listing.refuse_unreadable(root)
-    rows = [(file.relative_to(root).as_posix(), "", *_state(file)) for file in listing.files]
+    rows = [(file.relative_to(root).as_posix(), "", *state_of(file)) for file in listing.files]
     if not rows:
         raise UserError(f"{root}: no pictures in it. With none to add, leave data.unlabelled out.")
     _refuse_odd_names(root, [os.fspath(root), *(path for path, *_ in rows)])
     listing.tell_left_out(root)
-    return _sorted_table(rows)
+    return sorted_table(rows)
 
 
 def picture_files(folder):
@@ -146,7 +171,7 @@ def _refuse_parts(root, found, key):
     parts = {PARTS[name.lower()]: name for name in found if name.lower() in PARTS and _has_folders(root / name)}
     if not parts or (len(parts) == 1 and len(found) > 1):
         return
-    order = ("train", "val", "test") if key == "data.root" else ("val", "test", "train")
+    order = ("train", "validation", "test") if key == "data.root" else ("validation", "test", "train")
     names = [parts[part] for part in order if part in parts]
     options = zip(("data.root", "data.val_root") if key == "data.root" else (key,), names, strict=False)
     raise UserError(
@@ -193,13 +218,18 @@ def _refuse_empty_classes(root, classes, table, key):
 
 def _refuse_odd_class_names(root, names):
     """Refuse names that cannot stand in labels.txt, UTF-8 with a class a line."""
-    breaking = ("Cc", "Cs", "Zl", "Zp")  # control characters and line breaks, bytes that are not UTF-8, U+2028, U+2029
-    odd = [name for name in names if not name.strip() or any(unicodedata.category(letter) in breaking for letter in name)]
+    odd = [name for name in names if not is_class_name(name)]
     if odd:
         raise UserError(
             f"{root}: {len(odd)} class folders have line breaks, control characters or bytes that are not UTF-8 in their names, or "
             f"nothing but blanks:\n{indented(map(repr, odd))}\nRename them: class names stand in labels.txt, one a line."
         )
+
+
+def is_class_name(name):
+    """Whether it may stand in a list with a name a line: more than blanks, no line breaks, control characters or odd bytes."""
+    breaking = ("Cc", "Cs", "Zl", "Zp")  # control characters and line breaks, bytes that are not UTF-8, U+2028, U+2029
+    return bool(name.strip()) and not any(unicodedata.category(letter) in breaking for letter in name)
 
 
 def _refuse_odd_names(root, paths):
@@ -216,7 +246,8 @@ def _is_utf8(text):
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _state(file):
+def state_of(file):
+    """The values of STATE."""
     try:
         status = file.stat()
     except OSError:  # a broken link: decoding will say so, with all other bad files

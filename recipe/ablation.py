@@ -242,9 +242,10 @@ def _what_it_learns(config, stage):
 
 
 def _pictures(config):
-    """(root, val_root, classes, number to draw), wherever the config is read from."""
-    root, val_root = (path and expanded(path).absolute() for path in (config.data.root, config.data.val_root))
-    return root, val_root, config.data.classes, config.data.draw_textiles
+    """(root, val_root, classes, number to draw, the table if there is one), wherever the config is read from."""
+    data = config.data
+    root, val_root, table = (path and expanded(path).absolute() for path in (data.root, data.val_root, data.table))
+    return root, val_root, data.classes, data.draw_textiles, *((table, data.columns, data.splits) if table else ())
 
 
 def _pictures_mark(config):

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.dataset import ImageDataset, open_dataset, shared_contents
+from common.errors import UserError
+from data.dataset import ImageDataset, open_listed, shared_contents
 from data.folds import assign_folds
+from data.index import KEYS, list_root
+from data.picture_table import list_table
 from data.preprocessing import Preprocessing
 from data.textiles import write_textiles
 from utils import distributed
@@ -29,22 +32,21 @@ def preprocessing_of(section):
 
 
 def open_data(run, preprocessing):
-    """The pictures of `data.root` and, or None, of `data.val_root`, cached as `preprocessing` squares them."""
-    dataset, root = open_training(run, preprocessing), run.config.data.val_root
-    if root is None:
-        return dataset, None
-    validation = _open(run, preprocessing, root, classes=dataset.classes, name="validation")
-    _tell_shared(dataset, validation, "training data")
+    """The pictures that are trained on and, or None, those of a validation part, cached as `preprocessing` squares them."""
+    dataset = open_training(run, preprocessing)
+    validation = _open_part(run, preprocessing, "validation", dataset.classes)
+    if validation is not None:
+        _tell_shared(dataset, validation, "training data")
     return dataset, validation
 
 
 def open_training(run, preprocessing):
-    """Those of `data.root` alone."""
+    """Those that are trained on alone."""
     data = run.config.data
     if data.draw_textiles:
         root = Path(data.root).parent
         distributed.main_first(lambda: write_textiles(root, num_train=data.draw_textiles, seed=DRAWING_SEED))
-    return _open(run, preprocessing, data.root, classes=data.classes, corrections=data.corrections)
+    return _open_part(run, preprocessing, "train", data.classes, corrections=data.corrections)
 
 
 def open_unlabelled(run, preprocessing, held_out=None):
@@ -52,10 +54,8 @@ def open_unlabelled(run, preprocessing, held_out=None):
 
     Those that are among the `HeldOut` pictures too are told.
     """
-    if run.config.data.unlabelled is None:
-        return None
-    unlabelled = _open(run, preprocessing, run.config.data.unlabelled, name="unlabelled")
-    if held_out is not None:
+    unlabelled = _open_part(run, preprocessing, "unlabelled")
+    if unlabelled is not None and held_out is not None:
         _tell_shared(unlabelled, held_out.dataset, "unlabelled pictures", held_out.rows)
     return unlabelled
 
@@ -65,12 +65,32 @@ def cache_folder(run):
     return (Path(run.config.data.cache) if run.config.data.cache else run.folder.path) / "cache"
 
 
-def _open(run, preprocessing, root, **which):
+def _open_part(run, preprocessing, name, classes=None, corrections=None):
+    """The `ImageDataset` of a part, None where the config has no such."""
     data, folder = run.config.data, cache_folder(run).parent
     how = {"size": preprocessing.resize, "fit": preprocessing.fit, "shrink_on_load": preprocessing.shrink_on_load}
-    return distributed.main_first(
-        lambda: open_dataset(root, folder, **which, **how, max_pixels=data.max_pixels, verify=data.verify)
-    )
+
+    def open_part():
+        listed = _listed(data, name, classes, folder)
+        how.update(max_pixels=data.max_pixels, verify=data.verify, corrections=corrections)
+        return listed and open_listed(listed, folder, name=name, **how)
+
+    return distributed.main_first(open_part)
+
+
+def _listed(data, name, classes, folder):
+    """The `PictureList` of a part: the folder that the config names, or its rows in the table; None where there is neither."""
+    roots = {"train": data.root, "validation": data.val_root, "test": data.test_root, "unlabelled": data.unlabelled}
+    in_table = {}
+    if data.table and name != "unlabelled":
+        report = folder / "bad_rows.txt"
+        in_table = list_table(data.table, data.root, data.classes, data.columns, data.splits, report)
+        del roots["train"]
+    if name in in_table and roots.get(name):
+        raise UserError(f"{KEYS[name]}: the table {data.table} has {name} pictures too. Leave one of the two out.")
+    if name in in_table:
+        return in_table[name]
+    return list_root(roots[name], name, classes) if roots.get(name) else None
 
 
 def _tell_shared(dataset, validation, where, rows=None):
@@ -104,7 +124,7 @@ class Pictures:
 
     @property
     def paths(self):
-        """Of labelled pictures as they are; of unlabelled ones after a bar, which no such path begins with."""
+        """Of labelled pictures as they are; of unlabelled ones after a bar."""
         return tuple("/" * number + path for number, part in enumerate(self.parts) for path in part.paths)
 
     @property

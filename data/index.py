@@ -55,16 +55,13 @@ def list_images(root, classes=None, key="data.root"):
     classes: the class folders in the order wanted; None: the folder names, sorted. key: the option that named `root`. Hidden and
     system files and folders and text files are left out, which is said; all other files are taken for pictures, and decoding judges
     them. Raises UserError for a missing root, one without class folders, one that holds the parts of a data set, other folders
-    than `classes`, empty classes, folders that may not be read and names that cannot be written down.
+    than `classes`, empty classes (but of data.test_root, where it is said), folders that may not be read and names that cannot be
+    written down.
     """
     root, listing, rows = Path(root), Listing(), []
-    _refuse_odd_names(root, [os.fspath(root)])
-    found = _class_folders(root, listing, key)
-    _refuse_parts(root, [name for name in found if name not in (classes or ())], key)
-    _refuse_odd_class_names(root, found)
+    found = check_class_folders(root, classes, key, listing)
     classes = tuple(found if classes is None else classes)
-    _refuse_other_classes(root, classes, found, key)
-    for label in classes:
+    for label in classes if key != KEYS["test"] else found:
         first = len(listing.files)
         listing.add_below(root / label)
         rows += [(file.relative_to(root).as_posix(), label, *state_of(file)) for file in listing.files[first:]]
@@ -74,6 +71,39 @@ def list_images(root, classes=None, key="data.root"):
     table = sorted_table(rows)
     _refuse_empty_classes(root, classes, table, key)
     return classes, table
+
+
+def check_class_folders(root, classes=None, key="data.root", listing=None):
+    """The names of the class folders in `root`, sorted; errors as of `list_images`, as far as names tell, without a look into them.
+
+    listing: the `Listing` that is to know what was left out.
+    """
+    root, listing = Path(root), listing or Listing()
+    _refuse_odd_names(root, [os.fspath(root)])
+    found = _class_folders(root, listing, key)
+    _refuse_parts(root, classes, key)
+    _refuse_odd_class_names(root, found)
+    _refuse_other_classes(root, tuple(found if classes is None else classes), found, key)
+    return found
+
+
+def find_parts(root, classes=None):
+    """{part: folder} for a `root` that holds parts of a data set (see PARTS), each with folders in it; {} for other folders.
+
+    classes: names that mean a class. Raises UserError where two folders are the same part.
+    """
+    try:
+        found = _class_folders(Path(root), Listing(), KEYS["train"])
+    except UserError:  # told when its pictures are listed
+        return {}
+    names = [name for name in found if name not in (classes or ())]
+    pairs = [(PARTS[name.lower()], name) for name in names if name.lower() in PARTS and _has_folders(Path(root, name))]
+    parts = dict(pairs)
+    if len(parts) < len(pairs):
+        listed = ", ".join(name for _, name in pairs)
+        raise UserError(f"{root}: two folders mean the same part of the data set ({listed}). Move or rename one of them.")
+    is_class = len(parts) == 1 and len(names) > 1  # only called like one
+    return {} if is_class else {part: Path(root, name) for part, name in parts.items()}
 
 
 def sorted_table(rows):
@@ -166,17 +196,17 @@ def _class_folders(root, listing, key):
     return found
 
 
-def _refuse_parts(root, found, key):
-    """Refuse a root whose folders are the parts train, val and test of a data set, with the options that name them."""
-    parts = {PARTS[name.lower()]: name for name in found if name.lower() in PARTS and _has_folders(root / name)}
-    if not parts or (len(parts) == 1 and len(found) > 1):
+def _refuse_parts(root, classes, key):
+    """Refuse a root whose folders are the parts of a data set, with the options that name them."""
+    parts = find_parts(root, classes)
+    if not parts:
         return
-    order = ("train", "validation", "test") if key == "data.root" else ("validation", "test", "train")
-    names = [parts[part] for part in order if part in parts]
-    options = zip(("data.root", "data.val_root") if key == "data.root" else (key,), names, strict=False)
+    order = {"data.root": ("train", "validation", "test"), "data.test_root": ("test", "validation", "train")}
+    folders = [parts[part] for part in order.get(key, ("validation", "test", "train")) if part in parts]
+    options = zip(("data.root", "data.val_root") if key == "data.root" else (key,), folders, strict=False)
     raise UserError(
-        f"{root}: holds the parts of a data set ({', '.join(names)}), each with folders in it, not the folders of classes. "
-        f"Name the parts: {' '.join(shlex.quote(f'{option}={root / name}') for option, name in options)}\n"
+        f"{root}: holds the parts of a data set ({', '.join(folder.name for folder in folders)}), each with folders in it, not the "
+        f"folders of classes. Name the parts: {' '.join(shlex.quote(f'{option}={folder}') for option, folder in options)}\n"
         "If they are classes nevertheless, list all classes in data.classes."
     )
 
@@ -191,9 +221,11 @@ def _has_folders(folder):
 def _refuse_other_classes(root, wanted, found, key):
     extra, missing = [name for name in found if name not in wanted], [name for name in wanted if name not in found]
     lines = [f"the folder '{name}' is not among the classes{near(name, wanted)}" for name in extra]
-    lines += [f"the class '{name}' has no folder{near(name, found)}" for name in missing]
+    lines += [f"the class '{name}' has no folder{near(name, found)}" for name in missing if key != KEYS["test"] or extra]
     if lines and key == "data.root":
         way_out = f"There are: {', '.join(found)}. Rename or move folders, or correct data.classes."
+    elif key == KEYS["test"]:
+        way_out = f"{key} must have pictures of the classes of data.root alone."
     elif lines:
         way_out = f"{key} must have pictures of every class of data.root, and of no other. {WITHOUT_IT.format(key)}"
     if lines:
@@ -205,10 +237,12 @@ def _refuse_other_classes(root, wanted, found, key):
 def _refuse_empty_classes(root, classes, table, key):
     suffixes = {label: {Path(path).suffix.lower() for path in part["path"]} for label, part in table.groupby("label")}
     empty = [label for label in classes if label not in suffixes]
-    if empty:
+    if empty and key == KEYS["test"]:
+        log.warning(f"{root}: no pictures of the classes {', '.join(empty)}")
+    elif empty:
         way_out = "Add some or remove the folder." if key == "data.root" else f"Add some. {WITHOUT_IT.format(key)}"
         raise UserError(f"{root}: no pictures in the class folder{'s' * (len(empty) > 1)} {', '.join(empty)}. {way_out}")
-    models = [label for label in classes if suffixes[label] <= MODEL_SUFFIXES]
+    models = [label for label in suffixes if suffixes[label] <= MODEL_SUFFIXES]
     if models:
         raise UserError(f"{root}: checkpoints of models, no pictures, in {', '.join(models)}. Move what is no class elsewhere.")
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
+from recipe.pictures import name_parts
 from utils.config import as_python, expanded, load_config
 from utils.figures import families_for, save_figure
 from utils.run_folder import RunFolder
@@ -243,7 +244,7 @@ def _what_it_learns(config, stage):
 
 def _pictures(config):
     """(root, val_root, classes, number to draw, the table if there is one), wherever the config is read from."""
-    data = config.data
+    data = name_parts(config.data)
     root, val_root, table = (path and expanded(path).absolute() for path in (data.root, data.val_root, data.table))
     return root, val_root, data.classes, data.draw_textiles, *((table, data.columns, data.splits) if table else ())
 

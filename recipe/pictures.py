@@ -1,6 +1,6 @@
 """The pictures of a run: opened, split into those that are trained on and those that judge, found again as files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +8,12 @@ import numpy as np
 from common.errors import UserError
 from data.dataset import ImageDataset, open_listed, shared_contents
 from data.folds import assign_folds
-from data.index import KEYS, list_root
+from data.index import KEYS, check_class_folders, find_parts, list_root
 from data.picture_table import list_table
 from data.preprocessing import Preprocessing
 from data.textiles import write_textiles
 from utils import distributed
+from utils.config import expanded
 from utils.runlog import log
 
 SEEN = ", which it was trained on too"  # said of pictures that a measured accuracy is of
@@ -31,9 +32,38 @@ def preprocessing_of(section):
     )
 
 
+def with_parts(run):
+    """`run` with the parts of a data set that lie below `data.root` as the roots that they are, which is said."""
+    data, parts = run.config.data, name_parts(run.config.data)
+    if parts == data:
+        return run
+    judges = parts.val_root or "a fold of it"
+    last = f"; {parts.test_root} is not looked at before the export" if parts.test_root else ""
+    log.info(f"{data.root}: holds the parts of a data set. Trained on {parts.root}, judged by {judges}{last}")
+    return replace(run, config=replace(run.config, data=parts))
+
+
+def name_parts(data):
+    """The section `data` of a config with train, val and test below `data.root` as data.root, val_root and test_root.
+
+    Without train nothing changes; roots that are given stay.
+    """
+    parts = {} if data.table else find_parts(expanded(data.root), data.classes)
+    if "train" not in parts:
+        return data
+    roots = {"root": parts["train"], "val_root": parts.get("validation"), "test_root": parts.get("test")}
+    given = {"val_root": data.val_root, "test_root": data.test_root}
+    return replace(data, **{key: given.get(key) or (folder and str(folder)) for key, folder in roots.items()})
+
+
 def open_data(run, preprocessing):
-    """The pictures that are trained on and, or None, those of a validation part, cached as `preprocessing` squares them."""
+    """The pictures that are trained on and, or None, those of a validation part, cached as `preprocessing` squares them.
+
+    Of a test part only the names of its class folders are looked at.
+    """
     dataset = open_training(run, preprocessing)
+    if run.config.data.test_root:
+        check_class_folders(run.config.data.test_root, dataset.classes, KEYS["test"])
     validation = _open_part(run, preprocessing, "validation", dataset.classes)
     if validation is not None:
         _tell_shared(dataset, validation, "training data")
@@ -47,6 +77,14 @@ def open_training(run, preprocessing):
         root = Path(data.root).parent
         distributed.main_first(lambda: write_textiles(root, num_train=data.draw_textiles, seed=DRAWING_SEED))
     return _open_part(run, preprocessing, "train", data.classes, corrections=data.corrections)
+
+
+def open_test(run, preprocessing, dataset):
+    """Those of the test part, None where there is none; how many of them are in `dataset`, the training pictures, too is told."""
+    test = _open_part(run, preprocessing, "test", dataset.classes)
+    if test is not None:
+        _tell_shared(dataset, test, "training data", name="test")
+    return test
 
 
 def open_unlabelled(run, preprocessing, held_out=None):
@@ -93,12 +131,12 @@ def _listed(data, name, classes, folder):
     return list_root(roots[name], name, classes) if roots.get(name) else None
 
 
-def _tell_shared(dataset, validation, where, rows=None):
+def _tell_shared(dataset, validation, where, rows=None, name="validation"):
     """rows: numbers of the pictures of `validation` that judge; None: all."""
     judges = set(validation.paths if rows is None else validation.table["path"].iloc[rows])
     shared = [(ours, theirs) for ours, theirs in shared_contents(dataset, validation) if theirs in judges]
     for ours, theirs in shared[:5]:
-        log.info(f"warning: the validation picture {theirs!r} is also in the {where} ({ours!r}): its accuracy is flattered")
+        log.info(f"warning: the {name} picture {theirs!r} is also in the {where} ({ours!r}): its accuracy is flattered")
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,6 @@ def run_script(main):
             raise
         sys.exit(f"error: {os_user_error(error, error.filename, 'used')}")
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. The same command goes on from the last finished epoch.")
+        sys.exit("\nInterrupted. The same command goes on where it was.")
     finally:
         distributed.finish()

@@ -193,8 +193,9 @@ class HeldOut:
         return self.in_training_set and meta["measured_on"] == self.describe(seen=True)
 
     def files(self):
-        """(paths, class names) of the pictures as files."""
+        """(paths, class names) of the pictures as files, but for those that Python alone reads."""
         part = self.dataset.table.iloc[self.rows]
+        part = part[part["only_python"] == ""]
         return [self.dataset.root / path for path in part["path"]], part["label"].tolist()
 
 
@@ -209,6 +210,9 @@ def student_split(run, dataset, validation):
 
 
 def held_out_files(run):
-    """(paths, class names) of the pictures that the student of `run` was not trained on, as files."""
+    """(paths, class names) of the pictures that the student of `run` was not trained on, as files that Python and C++ read."""
     dataset, validation = open_data(run, preprocessing_of(run.config.student))
-    return student_split(run, dataset, validation)[1].files()
+    files, labels = student_split(run, dataset, validation)[1].files()
+    if not files:
+        raise UserError(f"{run.folder.path}: all held-out pictures are of formats that the C++ program does not read. Add JPEGs.")
+    return files, labels

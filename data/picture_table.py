@@ -64,8 +64,7 @@ def _read(file, columns):
 
 def _parts(splits, names):
     """train, validation, test for what the table says; other texts stay, as they are written there."""
-    ours = {word: part for word, part in PARTS.items() if part not in {PARTS[name] for name in names}}
-    ours |= {word.strip().lower(): PARTS[name] for name, word in names.items()}
+    ours = {**PARTS, **{word.strip().lower(): PARTS[name] for name, word in names.items()}}
     return splits.map(lambda word: ours.get(word.strip().lower(), word))
 
 
@@ -125,10 +124,11 @@ def _faults_of_labels(table, classes):
     sizes = table["label"].value_counts().to_dict()
     in_training = set(table["label"][table["part"] == "train"])
     respelt = _respelt(sizes) if classes is None else {}
+    odd = {label for label in sizes if not is_class_name(label)}
     for row, label in zip(table["row"], table["label"], strict=True):
         if not label.strip():
             yield row, "no label"
-        elif not is_class_name(label):
+        elif label in odd:
             yield row, f"the label {label!r} has line breaks or control characters in it"
         elif classes is not None and label not in classes:
             numbers = f" and no number from 0 to {len(classes) - 1}" if label.isdecimal() else ""

@@ -161,12 +161,21 @@ def test_the_configs_own_teacher_is_taken_where_it_is_the_one_that_is_asked_for(
     assert set(pd.read_csv(own_teacher.path / "ablation" / "trials.csv")["teacher_accuracy"]) == {0.4}
 
 
-@pytest.mark.parametrize("options", [["teacher.epochs=7"], ["data.root=elsewhere"], ["seed=7"], ["student.distillation=both"]])
+@pytest.mark.parametrize(
+    "options",
+    [["teacher.epochs=7"], ["data.root=elsewhere"], ["data.table=l.csv"], ["seed=7"], ["student.distillation=both"]],
+)
 def test_a_teacher_made_with_other_settings_or_pictures_is_not_taken(config, calls, own_teacher, options):
     ablate.main([str(config), *TAUGHT, *options])
     assert [script for script, _ in calls] == ["e4.py"] + 4 * ["m11.py"]
     assert calls[0][1].folder == own_teacher.path / "ablation" / "teachers" / "base"
     assert {made.student.oof for _, made in calls[1:]} == {str(calls[0][1].folder / "oof.csv")}
+
+
+def test_a_teacher_of_parts_is_taken_for_the_root_that_holds_them(config, calls, own_teacher, textiles):
+    """e4.py notes data.root=.../train and data.val_root=.../validation."""
+    ablate.main([str(config), *TAUGHT, f"data.root={textiles}", "data.val_root=None"])
+    assert {made.student.oof for _, made in calls} == {str(own_teacher.oof)}
 
 
 def test_a_teacher_of_unknown_settings_is_not_taken(config, calls, own_teacher):

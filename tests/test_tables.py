@@ -217,7 +217,7 @@ def test_options_that_make_no_sense_are_refused(rows, root, tmp_path):
     for options, message in (
         (["data.columns.path=file"], "config: data.columns: says how data.table is written, but there is none"),
         (["data.table=l.csv", "data.columns.pth=file"], "config: data.columns.pth: there is no such. It takes path, label, split"),
-        (["data.table=l.csv", "data.splits.val=dev"], "the part 'val' is none of train, val and test"),
+        (["data.table=l.csv", "data.splits.vall=dev"], "config: data.splits.vall: there is no such. It takes train, val, test"),
         (["data.table=l.csv"], "l.csv: no rows of train. Is it called otherwise"),
     ):
         assert message in refusal("e4.py", "config.py", "--cfg-options", *options, cwd=tmp_path)

@@ -19,7 +19,7 @@ from data.folds import assign_folds, write_folds
 from data.targets import is_of, merge_oof, one_hot, read_oof, smooth, write_oof
 from recipe import training
 from recipe.labels import judge_labels, label_rows
-from recipe.pictures import HeldOut, open_data, preprocessing_of
+from recipe.pictures import HeldOut, open_data, preprocessing_of, with_parts
 from recipe.saved_model import load_model, new_model
 from utils import distributed, session
 from utils.config import as_python
@@ -29,7 +29,7 @@ from utils.runlog import format_table, log
 
 def main(argv=None):
     args = parse(argv)
-    run = session.start(args.config, args.cfg_options)
+    run = with_parts(session.start(args.config, args.cfg_options))
     section = run.config.teacher
     if args.fold is not None and not 0 <= args.fold < section.num_folds:
         raise UserError(f"--fold {args.fold}: the folds are 0 to {section.num_folds - 1}.")

@@ -11,7 +11,7 @@
 Reads runs/<name>/student/averaged.pth, leaves runs/<name>/deploy/{model.onnx,model.xml,model.bin,labels.txt,held_out.csv,
 manifest.json}, with --int8 model_int8.xml and .bin too, with --page the folder page/, and runs/<name>/report.html, and prints what
 the run achieved. The network's last layer is divided by a temperature, so that its probabilities are true. If an exported file
-answers differently from PyTorch, nothing is written.
+answers differently from PyTorch, nothing is written. A test part, which no script looked at before, is measured now.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from recipe.exporting import open_export
 from recipe.labels import label_rows
 from recipe.page import check_runtime, write_page
 from recipe.saved_model import load_model
+from recipe.testing import measure_on_test
 from reports.page import write_report
 from utils import session
 from utils.run_folder import DeployFolder
@@ -60,6 +61,8 @@ def main(argv=None):
         if args.page:
             write_page(files, export, args.tolerance)
     run.folder.save_results("deploy", {"checkpoint": checkpoint.name, **measured})
+    if not args.no_test and (test := measure_on_test(run, export, run.folder.exported)):
+        run.folder.save_results("test", test)
     report(run.folder)
     if not args.no_report:
         write_report(run, run.folder.report)
@@ -78,6 +81,9 @@ def parse(argv):
     parser.add_argument("--page", action="store_true", help="a folder page/ too, which a web server shows (npm ci in deploy/page)")
     parser.add_argument("--int8-budget", type=not_negative, metavar="POINTS",
                         help=f"percentage points of accuracy that INT8 may cost (default: {INT8_BUDGET})")  # fmt: skip
+    parser.add_argument(
+        "--no-test", action="store_true", help="leave a test part alone, such as where several students are compared"
+    )
     parser.add_argument("--no-report", action="store_true", help="leave out RUN/report.html, which report.py writes too")
     parser.add_argument("--tolerance", type=not_negative, default=1e-4,
                         help="largest difference of probabilities (default: %(default)s)")  # fmt: skip
@@ -133,6 +139,15 @@ def report(folder):
         ("OpenVINO IR", scores["OpenVINO"], on, folder.exported.network),
         ("OpenVINO IR INT8", scores.get("OpenVINO INT8"), on, folder.exported.network_int8),
     ]
+    test = results.get("test", {}).get("accuracy", {})
+    made = {
+        "teacher": ("teacher, mean of the folds' models", folder.teacher.path),
+        "PyTorch": ("student", folder.student.path / deploy["checkpoint"]),
+        "ONNX Runtime": ("ONNX", folder.exported.onnx),
+        "OpenVINO": ("OpenVINO IR", folder.exported.network),
+        "OpenVINO INT8": ("OpenVINO IR INT8", folder.exported.network_int8),
+    }
+    rows += [(made[name][0], value, "test pictures", made[name][1]) for name, value in test.items()]
     rows = [(what, f"{value:.4f}", where, str(path), _size(path)) for what, value, where, path in rows if value is not None]
     log.info("\n" + format_table(rows, ("what", "accuracy", "on", "where", "size")))
     if teacher:

@@ -21,7 +21,7 @@ import numpy as np
 from data.targets import blend_targets, harden, one_hot, read_oof, smooth
 from recipe import training
 from recipe.likeness import likeness, teacher_of
-from recipe.pictures import open_data, preprocessing_of, student_split
+from recipe.pictures import open_data, preprocessing_of, student_split, with_parts
 from recipe.saved_model import load_model, new_model
 from recipe.stored_views import open_stored_views
 from utils import distributed, session
@@ -32,7 +32,7 @@ from utils.runlog import format_table, log
 
 def main(argv=None):
     args = session.argument_parser(__doc__).parse_args(argv)
-    run = session.start(args.config, args.cfg_options)
+    run = with_parts(session.start(args.config, args.cfg_options))
     section = run.config.student
     training.check_names(run, section)
 

@@ -2,6 +2,7 @@
 
     python predict.py runs/demo PICTURE FOLDER 'GLOB*.jpg'                 to the terminal, as CSV
     python predict.py runs/demo FOLDER --output answers.csv                or answers.json
+    python predict.py runs/demo --list files.csv --output answers.csv      a table of paths, as long as you like
     python predict.py runs/demo/deploy/model_int8.xml FOLDER
     python predict.py runs/demo FOLDER --explain maps                      where the network looked (Grad-CAM)
     python predict.py runs/demo FOLDER --reject 0.6                        `unknown` where it is less sure
@@ -9,22 +10,25 @@
 
 Takes a run folder (its exported IR, else its checkpoint), its teacher, an IR or a checkpoint. Exported networks are calibrated: of
 the answers with a confidence of 0.8 about four in five are right. A file that is no picture gets a row with the reason; the exit
-status is 1 only when no picture could be read.
+status is 1 only when no picture could be read. Interrupted? The answers so far are in answers.part.csv; the same command goes on.
 """
 
 import argparse
 import glob
+import itertools
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
-from common.errors import UserError, os_user_error
-from common.files import check_writable, csv_quoting, write_csv, write_json
+from common.errors import UserError
+from common.files import check_writable, sha256
 from data.decode import MAX_PIXELS, UnreadableImage
 from data.index import picture_files
+from data.tables import table_parts
+from recipe.answers import AnswerFile, ReaderGone, Terminal
 from recipe.explaining import Explainer, as_text
 from recipe.predictor import open_predictor, student_of
 from utils import session
@@ -38,17 +42,37 @@ def main(argv=None):
     explainer = Explainer(student_of(predictor), args.explain) if args.explain else None
     if args.output:
         check_output(args.output)
-    files = find_pictures(args.paths)
-    rows = [answer(predictor, path, explainer, args.max_pixels) for path in tqdm(files, unit="picture", disable=None)]
-    write(rows, predictor.classes, args.output)
-    if all(row["error"] for row in rows):
-        raise UserError(f"none of the {len(rows)} files could be answered; the first: {rows[0]['path']}: {rows[0]['error']}")
+    pictures, how_many = wanted_pictures(args)
+    answers = open_answers(args, predictor)
+    with suppress(ReaderGone), answers:
+        remaining = answers.remaining(pictures)
+        for shown, file in tqdm(remaining, unit="picture", initial=answers.count, total=how_many, disable=None):
+            answers.add(answer(predictor, shown, file, explainer, args.max_pixels))
+        if not answers.count:
+            raise UserError(f"{args.list}: names no pictures.")
+    if answers.count and answers.failed == answers.count:
+        raise UserError(f"none of the {answers.count} files could be answered; the first: {answers.first_failure}")
+
+
+def open_answers(args, predictor):
+    """Where the rows go: the file that is named, or the terminal."""
+    if not args.output:
+        return Terminal(predictor.classes)
+    made_with = {
+        "model": [sha256(file) for file in predictor.files], "classes": predictor.classes, "flip": predictor.flip,
+        "reject_below": predictor.reject_below, "max_pixels": args.max_pixels, "root": os.path.abspath(args.root),
+    }  # fmt: skip
+    return AnswerFile(args.output, predictor.classes, made_with)
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=named_path, help="run folder, RUN/teacher, model.xml or checkpoint.pth")
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="pictures, folders (at any depth) or glob patterns")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="pictures, folders (at any depth) or glob patterns")
+    parser.add_argument("--list", type=named_path, metavar="FILE", help="a table of pictures too, .csv or .parquet; a row for each")
+    parser.add_argument("--path-column", default="path", metavar="NAME", help="the column of --list with the paths (default: path)")
+    parser.add_argument("--root", type=named_path, default=Path(), metavar="FOLDER",
+                        help="where relative paths of --list begin (default: here)")  # fmt: skip
     parser.add_argument("--output", type=named_path, metavar="FILE", help="a .csv or .json file (default: CSV on the terminal)")
     parser.add_argument(
         "--explain", type=named_path, metavar="FOLDER", help="write there each picture with its class activation map"
@@ -59,6 +83,8 @@ def parse(argv):
     parser.add_argument("--max-pixels", type=session.positive, default=MAX_PIXELS, metavar="N",
                         help="larger pictures are refused unopened (default: %(default)s)")  # fmt: skip
     args = parser.parse_args(argv)
+    if not args.paths and not args.list:
+        parser.error("give PATHs, or a table of them: --list FILE")
     if args.output and args.output.suffix.lower() not in (".csv", ".json"):
         parser.error(f"--output {args.output}: takes a name that ends in .csv or .json")
     return args
@@ -78,16 +104,35 @@ def check_output(file):
     check_writable(file.parent)
 
 
+def wanted_pictures(args):
+    """((path as it is told, file) of each picture, how many), the number None where a table is read as it is needed."""
+    found = find_pictures(args.paths)
+    if not args.list:
+        return found, len(found)
+    return itertools.chain(found, listed_pictures(args.list, args.path_column, args.root)), None
+
+
 def find_pictures(paths):
-    """The files that `paths` name, in that order; folders and patterns sorted. Raises UserError for what matches nothing."""
+    """(path as text, file) of each file that `paths` name, in that order; folders and patterns sorted.
+
+    Raises UserError for what matches nothing.
+    """
     found = []
     for path in paths:
         named = [Path(name) for name in _existing(os.path.expanduser(path))]
         files = [file for place in named for file in (picture_files(place) if place.is_dir() else [place])]
         if not files:
             raise UserError(f"{path or repr(path)}: no such file, or nothing in it.")
-        found += files
+        found += [(as_text(file), file) for file in files]
     return found
+
+
+def listed_pictures(table, column, root):
+    """(path as it stands there, file) for each row of a table, a part of which is in memory; UserError at once for a bad one."""
+    way_out = "Say which column has the paths: --path-column NAME."
+    parts = table_parts(table, {"path": column}, "--list", way_out)
+    parts = itertools.chain([next(parts)], parts)
+    return ((path, root / path) for part in parts for path in part["path"])
 
 
 def _existing(path):
@@ -97,9 +142,8 @@ def _existing(path):
     return sorted(glob.glob(path, recursive=True)) or sorted(glob.glob(path.replace("[", "[[]"), recursive=True))
 
 
-def answer(predictor, path, explainer, max_pixels):
-    """One row of the table."""
-    shown = as_text(path)
+def answer(predictor, shown, path, explainer, max_pixels):
+    """One row of the table, for the file at `path`, which is called `shown` there."""
     try:
         probs = predictor(predictor.read(path, max_pixels))
     except (UnreadableImage, UserError) as error:
@@ -110,35 +154,6 @@ def answer(predictor, path, explainer, max_pixels):
     named = dict(zip(predictor.classes, map(float, probs), strict=True))
     return {"path": shown, "class": predictor.class_of(probs), "confidence": named[predictor.classes[best]],
             "probabilities": named, "error": None}  # fmt: skip
-
-
-def write(rows, classes, output):
-    """The table as CSV (a column p_<class> each) or JSON."""
-    if output and output.suffix.lower() == ".json":
-        write_json(output, rows)
-        return
-    flat = [
-        {key: row[key] for key in ("path", "class", "confidence")}
-        | {f"p_{name}": (row["probabilities"] or {}).get(name) for name in classes}
-        | {"error": row["error"]}
-        for row in rows
-    ]
-    table = pd.DataFrame(flat)
-    if output:
-        write_csv(output, table)
-    else:
-        print_table(table.to_csv(index=False, float_format="%.4f", lineterminator="\n", quoting=csv_quoting(table)))
-
-
-def print_table(text):
-    """Write to the terminal or the pipe in UTF-8, whatever its own encoding: names are any text."""
-    sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-    try:
-        print(text, end="", flush=True)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python writes as it ends
-    except OSError as error:
-        raise os_user_error(error, "standard output") from error
 
 
 if __name__ == "__main__":

@@ -4,15 +4,14 @@ A label is another class than the folder's, or `drop` for a picture that is to b
 """
 
 import logging
-import warnings
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
-import pandas as pd
 
-from common.errors import UserError, os_user_error
+from common.errors import UserError
 from data.listing import indented, near
+from data.tables import read_table
 
 log = logging.getLogger("run")
 DROP = "drop"
@@ -70,36 +69,18 @@ def read_corrections(file):
 
 
 def _read(file):
-    """The columns path, label and line of what a person, a spreadsheet or the report wrote, without empty and repeated rows."""
-    try:
-        with warnings.catch_warnings(action="ignore", category=pd.errors.ParserWarning):  # more cells than columns
-            table = pd.read_csv(
-                file, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, skip_blank_lines=False
-            )
-    except FileNotFoundError as error:
-        raise UserError(f"{file}: no such file (data.corrections).") from error
-    except OSError as error:
-        raise os_user_error(error, file, "read") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 text. Save the table as CSV in UTF-8.") from error
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file}: cannot be read as CSV ({reason}). It is a table with the columns path,label.") from error
-    if not {"path", "label"} <= set(table.columns):
-        raise UserError(
-            f"{file}: its columns are {', '.join(map(repr, table.columns))}, not path and label. "
-            "The first line must be `path,label`, with a comma."
-        )
-    table = table[["path", "label"]].fillna("").assign(line=np.arange(len(table)) + 2)
-    return table[(table["path"] != "") | (table["label"] != "")].drop_duplicates(["path", "label"])
+    """The columns path, label and row of what a person, a spreadsheet or the report wrote, without empty and repeated rows."""
+    way_out = "The first line must be `path,label`, with a comma."
+    table = read_table(file, {"path": "path", "label": "label"}, "data.corrections", way_out)
+    return table.drop_duplicates(["path", "label"])
 
 
 def _faults(corrections, table, classes):
     """What is wrong, a text for each row."""
     paths, seen = set(table["path"]), {}
     elsewhere = {PurePosixPath(path).name: path for path in table["path"]}
-    for path, label, line in corrections.itertuples(index=False, name=None):
-        where = f"row {line}: {path!r}"
+    for path, label, row in corrections.itertuples(index=False, name=None):
+        where = f"row {row}: {path!r}"
         if path not in paths:
             named_so = elsewhere.get(PurePosixPath(path).name)
             yield f"{where} is no picture of data.root" + (f" (of that name: {named_so!r})" if named_so else "")

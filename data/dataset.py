@@ -24,7 +24,7 @@ from common.errors import UserError
 from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json, write_text
 from data.corrections import Remaining, correct
 from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, full_size, only_read_here, read_file
-from data.index import STATE, changes_between, fingerprint, list_images, list_unlabelled
+from data.index import STATE, changes_between, fingerprint, list_root
 from data.listing import indented
 from data.preprocessing import least_sides, resize_square
 
@@ -73,52 +73,49 @@ class Squares(NamedTuple):
         return least_sides(self.size, self.shrink_on_load)
 
 
-def open_dataset(
-    root,
-    folder,
-    size,
-    classes=None,
-    name="train",
-    fit="stretch",
-    shrink_on_load=2,
-    max_pixels=None,
-    verify=False,
-    corrections=None,
-):
-    """The pictures below `root`, each resized to `size` x `size` pixels, with index and cache kept in `folder`.
+def open_dataset(root, folder, size, classes=None, name="train", **how):
+    """`open_listed` of the pictures below `root`; errors as `data.index.list_root`, too."""
+    return open_listed(list_root(root, name, classes), folder, size, name, **how)
 
-    name: `train` (data.root), `validation` (data.val_root) or `unlabelled` (data.unlabelled), whose pictures have no classes. fit:
-    see `data.preprocessing.resize_square`; shrink_on_load: JPEGs may be decoded at a smaller scale while both sides keep so
-    many times `size`; 0: not. Each way has a cache of its own, while the fingerprint, which is of the files, is the same.
-    max_pixels: larger pictures are bad files (None: `data.decode.MAX_PIXELS`). verify: hash every file again, whatever its size and
-    dates say. corrections: a table as `data.corrections` reads it. It changes what is made of the index, which is of the files.
-    Raises UserError for anything wrong with the root or the classes, and one that lists all bad files at once.
+
+def open_listed(
+    listed, folder, size, name="train", fit="stretch", shrink_on_load=2, max_pixels=None, verify=False, corrections=None
+):
+    """The pictures of a `data.index.PictureList`, each resized to `size` x `size` pixels, with index and cache kept in `folder`.
+
+    name: `train`, `validation`, `test` or `unlabelled`, for the files there. fit: see `data.preprocessing.resize_square`;
+    shrink_on_load: JPEGs may be decoded at a smaller scale while both sides keep so many times `size`; 0: not. Each way has a
+    cache of its own, while the fingerprint, which is of the files, is the same. max_pixels: larger pictures are bad files (None:
+    `data.decode.MAX_PIXELS`). verify: hash every file again, whatever its size and dates say. corrections: a table as
+    `data.corrections` reads it. It changes what is made of the index, which is of the files.
+    Raises UserError that lists all bad files at once, and one for pictures that lie in two classes.
     """
-    root, folder, max_pixels = Path(root), Path(folder), max_pixels or MAX_PIXELS
-    if name == "unlabelled":
-        classes, table = (), list_unlabelled(root)
-    else:
-        classes, table = list_images(root, classes, key="data.root" if name == "train" else "data.val_root")
+    folder, max_pixels, classes = Path(folder), max_pixels or MAX_PIXELS, listed.classes
     index_path = folder / ("index.csv" if name == "train" else f"index_{name}.csv")
     squares = Squares(size, fit, shrink_on_load)
     cache_path = folder / "cache" / f"{name}_{squares.suffix}.npy"
     with _alone(index_path):
         before = _read_index(index_path)
-        known = _recognise(root, before, table, name, verify) if before is not None else None
+        known = _recognise(listed, before, name, verify) if before is not None else None
         if known is not None and (known["width"] * known["height"] > max_pixels).any():
             known = None
-        images = open_array(cache_path, fingerprint(known, classes)) if known is not None else None
+        images = open_array(cache_path, _mark(known)) if known is not None else None
         if images is None:
-            known, images = _decode_all(root, table, squares, max_pixels, cache_path, folder, classes)
+            known, images = _decode_all(listed, squares, max_pixels, cache_path, folder)
             kinds = f", {len(classes)} classes" if classes else ""
             log.info(f"{name}: {len(known)} pictures{kinds}, cached at {size} px in {cache_path}")
         if known is not before:
-            _write_index(index_path, root, known, classes)
+            _write_index(index_path, listed, known)
     if corrections is not None:
         known, images = correct(known, images, classes, corrections)
-    _check_duplicates(root, known, corrections)
-    _tell_what_only_python_reads(root, known)
-    return ImageDataset(root, classes, known, fingerprint(known, classes), images)
+    _check_duplicates(listed, known, corrections)
+    _tell_what_only_python_reads(listed, known)
+    return ImageDataset(listed.root, classes, known, fingerprint(known, classes), images)
+
+
+def _mark(table):
+    """Of which files the pixels in a cache are: paths and contents, whatever the labels."""
+    return fingerprint(table.assign(label=""), ())
 
 
 def _alone(index_path):
@@ -147,29 +144,35 @@ def _read_index(path):
     return None
 
 
-def _write_index(path, root, table, classes):
+def _write_index(path, listed, table):
     write_csv(path, table)
-    record = {"root": str(root), "fingerprint": fingerprint(table, classes), "classes": list(classes), "sha256": sha256(path)}
+    mark = fingerprint(table, listed.classes)
+    record = {"root": str(listed.root), "fingerprint": mark, "classes": list(listed.classes), "sha256": sha256(path)}
     write_json(path.with_suffix(".json"), record)
 
 
-def _recognise(root, known, table, name, verify):
-    """`table` with the facts of `known`, the last run's, if every file holds what it did; else None, and what differs is said."""
+def _recognise(listed, known, name, verify):
+    """The table of `listed` with the facts of `known`, the last run's, if every file holds what it did; else None.
+
+    What differs is said; `known` itself is returned where nothing does.
+    """
+    table = listed.table
     changes = changes_between(known, table)
     touched = changes.pop("touched")
     if not any(changes.values()):
         suspects = table["path"].tolist() if verify else touched
         before = dict(zip(known["path"], known["sha256"], strict=True))
-        changes["changed"] = [path for path, digest in _digests(root, suspects) if digest != before[path]]
+        changes["changed"] = [path for path, digest in _digests(listed.root, suspects) if digest != before[path]]
         touched = [path for path in touched if path not in set(changes["changed"])]
     changes["with another date or inode"] = touched
     said = ", ".join(f"{len(paths)} {what} (such as {paths[0]!r})" for what, paths in changes.items() if paths)
     if any(changes[what] for what in ("added", "removed", "changed")):
         log.info(f"{name}: the pictures differ from those of the last run: {said}")
         return None
-    if not said:
+    if said:
+        log.info(f"{name}: {said}, of the same content as in the last run")
+    elif known["label"].tolist() == table["label"].tolist():
         return known
-    log.info(f"{name}: {said}, of the same content as in the last run")
     return table.merge(known[["path", *FACTS]], on="path", validate="one_to_one")[COLUMNS]
 
 
@@ -182,17 +185,17 @@ def _digests(root, paths):
     return [(paths[i], None if job.exception() else job.result()) for i, job in _in_threads(work, len(paths), "comparing")]
 
 
-def _decode_all(root, table, squares, max_pixels, cache_path, folder, classes):
-    """(`table` with width, height and sha256 added, pixels), these at `cache_path` too. All bad files end in one UserError."""
-    complete = table
+def _decode_all(listed, squares, max_pixels, cache_path, folder):
+    """(the table of `listed` with FACTS added, pixels), these at `cache_path` too. All bad files end in one UserError."""
+    table = complete = listed.table
 
     def fill(pixels):
         nonlocal complete
-        facts, bad = _read_pictures(root, table["path"], pixels, squares, max_pixels)
+        facts, bad = _read_pictures(listed.root, table["path"], pixels, squares, max_pixels)
         if bad:
-            raise _bad_files_error(root, folder, bad)
+            raise _bad_files_error(listed, folder, bad)
         complete = table.assign(**dict(zip(FACTS, zip(*facts, strict=True), strict=True)))[COLUMNS]
-        return fingerprint(complete, classes)
+        return _mark(complete)
 
     images = write_array(cache_path, np.uint8, (len(table), squares.size, squares.size, 3), fill)
     return complete, images
@@ -217,13 +220,13 @@ def _read_pictures(root, paths, pixels, squares, max_pixels):
     return facts, bad
 
 
-def _tell_what_only_python_reads(root, table):
+def _tell_what_only_python_reads(listed, table):
     foreign = table[table["only_python"] != ""]
     if len(foreign):
         example = f"{foreign['path'].iloc[0]!r}, {foreign['only_python'].iloc[0]}"
         log.warning(
-            f"{root}: {len(foreign)} pictures are of a format that the C++ program and library cannot read (such as {example}). "
-            "Where those are to answer, convert such pictures to JPEG or PNG."
+            f"{listed.source}: {len(foreign)} pictures are of a format that the C++ program and library cannot read (such as "
+            f"{example}). Where those are to answer, convert such pictures to JPEG or PNG."
         )
 
 
@@ -239,26 +242,24 @@ def _in_threads(work, num, title):
         yield from pending
 
 
-def _bad_files_error(root, folder, bad):
-    report = folder / "bad_files.txt"
-    write_text(report, "".join(f"{path!r}: {reason}\n" for path, reason in bad))
-    lines = indented(f"{path!r}: {reason}" for path, reason in bad)
-    return UserError(
-        f"{root}: {len(bad)} files cannot be used:\n{lines}\nRepair or remove them (all are listed in {report}), then run again."
-    )
+def _bad_files_error(listed, folder, bad):
+    report, lines = folder / "bad_files.txt", [f"{listed.shown(path)}: {reason}" for path, reason in bad]
+    write_text(report, "".join(f"{line}\n" for line in lines))
+    way_out = f"Repair or remove them (all are listed in {report}), then run again."
+    return UserError(f"{listed.source}: {len(bad)} files cannot be used:\n{indented(lines)}\n{way_out}")
 
 
-def _check_duplicates(root, table, corrections):
+def _check_duplicates(listed, table, corrections):
     """The same picture under two classes is an error; twice in one class is said, and `assign_folds` keeps such pairs together."""
     groups = [group for _, group in table.groupby("sha256") if len(group) > 1]
     clashes = [group for group in groups if group["label"].nunique() > 1]
     if clashes:
-        lines = indented(" = ".join(map(repr, group["path"])) for group in clashes)
+        lines = indented(" = ".join(map(listed.shown, group["path"])) for group in clashes)
         raise UserError(
-            f"{root}: {len(clashes)} pictures lie in more than one class:\n{lines}\n"
+            f"{listed.source}: {len(clashes)} pictures lie in more than one class:\n{lines}\n"
             f"Keep each in the class it belongs to; copies take the same label, or 'drop', in {corrections or 'data.corrections'}."
         )
     if groups:
         example, labelled = " = ".join(map(repr, groups[0]["path"])), bool(table["label"].iloc[0])
         fold = "; copies share a fold" if labelled else ""
-        log.warning(f"{root}: {len(groups)} pictures are there more than once (such as {example}){fold}")
+        log.warning(f"{listed.source}: {len(groups)} pictures are there more than once (such as {example}){fold}")

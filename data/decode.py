@@ -1,7 +1,8 @@
 """One picture file -> RGB pixels as a person would see it; deploy/cpp/src/picture.cpp does the same.
 
 Formats: JPEG (baseline, progressive, arithmetic; grey, colour, CMYK), PNG, WebP, BMP, TIFF, GIF and PNM, up to 16 bits a value;
-animations and files of several pages give their first picture. Python reads AVIF and JPEG 2000 besides (`only_read_here`).
+animations and files of several pages give their first picture. Python reads HEIC, AVIF, JPEG XL and JPEG 2000 besides
+(`only_read_here`), with more than 8 bits a value scaled to 8.
 
 A picture is complete when its file brings the data of every pixel of that first picture, and its decoder has nothing to complain
 about on the way. So truncated files are refused, and those that were cut or filled up with zeros and still end as they should:
@@ -11,25 +12,28 @@ about on the way. So truncated files are refused, and those that were cut or fil
   filled up. A progressive one needs the last bit of each coefficient. What stands behind the end marker (the film of a motion
   photograph, other pictures) does not matter. Of files with rare sampling, such as 3x1, Python wants no more than the end marker.
 - PNG: all chunks up to IEND; only those that make pixels are looked at, and their checksums must be right.
+- HEIC, AVIF: the data of all coded pictures, which does not end in zeros. JPEG XL: the whole codestream.
 - WebP: the whole container. BMP, TIFF, PNM: all rows or tiles. GIF: the first frame. What is behind them does not matter.
 
 Limits: only PNG has checksums. Data that was changed into other valid data is another picture to every decoder, such as zeros
-within BMP, PNM or uncompressed TIFF, lossy WebP, or zeros in a JPEG that happen to be codes for the right number of pixels.
+within BMP, PNM or uncompressed TIFF, lossy WebP, HEIC and AVIF (but at their end), or zeros in a JPEG that happen to be codes for
+the right number of pixels.
 """
 
 import io
 import os
 import stat
 import warnings
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from data.pictures import gif, jpeg, pixels, png, tiff, webp
+from data.pictures import gif, heif, jpeg, jxl, pixels, png, tiff, webp
 from data.pictures.exif import orientation, turn
-from data.pictures.formats import ONLY_PYTHON, UnreadableImage, format_of, only_read_here
+from data.pictures.formats import UnreadableImage, format_of, only_read_here
 
 __all__ = ["MAX_PIXELS", "UnreadableImage", "decode_rgb", "full_size", "only_read_here", "read_file", "read_rgb"]
 
@@ -95,27 +99,44 @@ def full_size(content, pixels):
 def _read_jpeg(content, max_pixels, at_least):
     header = jpeg.read_header(content)
     coefficients = 2 * header.components if header.process in jpeg.PROGRESSIVE else 0  # bytes a pixel that libjpeg keeps
-    _check_size(header.width, header.height, max_pixels, 3 + coefficients)
+    _check_size(header.width, header.height, 3 + coefficients, max_pixels=max_pixels)
     return jpeg.decode(content, header, at_least), orientation(header.exif)
 
 
 def _read_png(content, max_pixels, _):
     chunks = png.read_chunks(content)
     header = png.read_header(chunks)
-    _check_size(header.width, header.height, max_pixels, header.bytes_per_pixel)
+    _check_size(header.width, header.height, header.bytes_per_pixel, max_pixels=max_pixels)
     return png.decode(chunks, header), orientation(chunks.get(b"eXIf", b""))
 
 
 def _read_webp(content, max_pixels, _):
     # Before Pillow opens the file, which makes room for the picture; libwebp may hold it twice, four bytes a pixel.
-    _check_size(*webp.read_size(content), max_pixels, 11)
+    _check_size(*webp.read_size(content), 11, max_pixels=max_pixels)
     return _by_pillow(content, "WEBP", max_pixels), orientation(webp.exif(content))
 
 
 def _read_tiff(content, max_pixels, _):
     header = tiff.read_header(content)
-    _check_size(header.width, header.height, max_pixels, header.bytes_per_pixel)
+    _check_size(header.width, header.height, header.bytes_per_pixel, max_pixels=max_pixels)
     return tiff.decode(content, header), header.orientation
+
+
+def _read_heic(content, max_pixels, _):
+    return heif.decode_heic(content, partial(_check_size, max_pixels=max_pixels)), 1
+
+
+def _read_avif(content, max_pixels, _):
+    return heif.decode_avif(content, partial(_check_size, max_pixels=max_pixels))
+
+
+def _read_jxl(content, max_pixels, _):
+    header = jxl.read_header(content)
+    _check_size(header.width, header.height, 13, max_pixels=max_pixels)  # measured: 10
+    found = jxl.decode(content)
+    if isinstance(found, bytes):
+        return _read_jpeg(found, max_pixels, None)
+    return found, jxl.orientation_of(header)
 
 
 def _read_gif(content, max_pixels, _):
@@ -138,12 +159,12 @@ def _reader(pillow_name):
 def _by_pillow(content, name, max_pixels):
     """The first frame."""
     with Image.open(io.BytesIO(content), formats=[name]) as image:
-        _check_size(*image.size, max_pixels)
+        _check_size(*image.size, max_pixels=max_pixels)
         image.load()
         return pixels.of_pillow(image)
 
 
-def _check_size(width, height, max_pixels, bytes_per_pixel=3):
+def _check_size(width, height, bytes_per_pixel=3, *, max_pixels):
     """bytes_per_pixel: of memory, those of the picture with what its decoder keeps until it has seen the last one."""
     if width * height == 0:
         raise UnreadableImage("truncated or damaged (no pixels)")
@@ -166,5 +187,8 @@ READERS = {
     "BMP": _read_bmp,
     "GIF": _read_gif,
     "PNM": _reader("PPM"),
-    **{name: _reader(pillow_name) for name, pillow_name in ONLY_PYTHON.items()},
+    "HEIC": _read_heic,
+    "AVIF": _read_avif,
+    "JPEG XL": _read_jxl,
+    "JPEG 2000": _reader("JPEG2000"),
 }

@@ -1,10 +1,11 @@
-"""A folder of class folders -> the list of its pictures, in an order that is the same on every machine."""
+"""Pictures listed before any is read, in an order that is the same on every machine; those of a folder of class folders."""
 
 import hashlib
 import logging
 import os
 import shlex
 import unicodedata
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -16,12 +17,36 @@ log = logging.getLogger("run")
 
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
-}
+}  # how people call them, in small letters
 MODEL_SUFFIXES = {".pth", ".pt", ".ckpt", ".h5", ".keras", ".onnx", ".safetensors", ".pkl", ".pdparams"}
 STATE = ["bytes", "mtime_ns", "ctime_ns", "inode"]  # what tells whether a file is still the one that was read
+KEYS = {"train": "data.root", "validation": "data.val_root", "test": "data.test_root", "unlabelled": "data.unlabelled"}
 WITHOUT_IT = "With none to spare for that, leave {} out: a fold of data.root is then held out."
+
+
+@dataclass(frozen=True)
+class PictureList:
+    """Pictures with their labels: of class folders, of a folder without classes, or of a table."""
+
+    root: Path  # below which the paths of `table` lie, but for absolute ones
+    classes: tuple[str, ...]
+    table: pd.DataFrame  # path, label ('' where there are none) and STATE, sorted by path as bytes
+    source: Path  # what lists them, for messages: `root`, or a table
+    rows: dict[str, int] = field(default_factory=dict)  # {path: its row in the table}
+
+    def shown(self, path):
+        """A picture in a message."""
+        return f"row {self.rows[path]}: {path!r}" if path in self.rows else repr(path)
+
+
+def list_root(root, name="train", classes=None):
+    """The `PictureList` of the part `name` (see KEYS) that lies in a folder of its own; errors as of the two functions below."""
+    root = Path(root)
+    if name == "unlabelled":
+        return PictureList(root, (), list_unlabelled(root), root)
+    return PictureList(root, *list_images(root, classes, KEYS[name]), root)
 
 
 def list_images(root, classes=None, key="data.root"):
@@ -30,29 +55,59 @@ def list_images(root, classes=None, key="data.root"):
     classes: the class folders in the order wanted; None: the folder names, sorted. key: the option that named `root`. Hidden and
     system files and folders and text files are left out, which is said; all other files are taken for pictures, and decoding judges
     them. Raises UserError for a missing root, one without class folders, one that holds the parts of a data set, other folders
-    than `classes`, empty classes, folders that may not be read and names that cannot be written down.
+    than `classes`, empty classes (but of data.test_root, where it is said), folders that may not be read and names that cannot be
+    written down.
     """
     root, listing, rows = Path(root), Listing(), []
-    _refuse_odd_names(root, [os.fspath(root)])
-    found = _class_folders(root, listing, key)
-    _refuse_parts(root, [name for name in found if name not in (classes or ())], key)
-    _refuse_odd_class_names(root, found)
+    found = check_class_folders(root, classes, key, listing)
     classes = tuple(found if classes is None else classes)
-    _refuse_other_classes(root, classes, found, key)
-    for label in classes:
+    for label in classes if key != KEYS["test"] else found:
         first = len(listing.files)
         listing.add_below(root / label)
-        rows += [(file.relative_to(root).as_posix(), label, *_state(file)) for file in listing.files[first:]]
+        rows += [(file.relative_to(root).as_posix(), label, *state_of(file)) for file in listing.files[first:]]
     listing.refuse_unreadable(root)
     _refuse_odd_names(root, [path for path, *_ in rows])
     listing.tell_left_out(root)
-    table = _sorted_table(rows)
+    table = sorted_table(rows)
     _refuse_empty_classes(root, classes, table, key)
     return classes, table
 
 
-def _sorted_table(rows):
-    """By path, as bytes: the same whatever the machine's language settings."""
+def check_class_folders(root, classes=None, key="data.root", listing=None):
+    """The names of the class folders in `root`, sorted; errors as of `list_images`, as far as names tell, without a look into them.
+
+    listing: the `Listing` that is to know what was left out.
+    """
+    root, listing = Path(root), listing or Listing()
+    _refuse_odd_names(root, [os.fspath(root)])
+    found = _class_folders(root, listing, key)
+    _refuse_parts(root, classes, key)
+    _refuse_odd_class_names(root, found)
+    _refuse_other_classes(root, tuple(found if classes is None else classes), found, key)
+    return found
+
+
+def find_parts(root, classes=None):
+    """{part: folder} for a `root` that holds parts of a data set (see PARTS), each with folders in it; {} for other folders.
+
+    classes: names that mean a class. Raises UserError where two folders are the same part.
+    """
+    try:
+        found = _class_folders(Path(root), Listing(), KEYS["train"])
+    except UserError:  # told when its pictures are listed
+        return {}
+    names = [name for name in found if name not in (classes or ())]
+    pairs = [(PARTS[name.lower()], name) for name in names if name.lower() in PARTS and _has_folders(Path(root, name))]
+    parts = dict(pairs)
+    if len(parts) < len(pairs):
+        listed = ", ".join(name for _, name in pairs)
+        raise UserError(f"{root}: two folders mean the same part of the data set ({listed}). Move or rename one of them.")
+    is_class = len(parts) == 1 and len(names) > 1  # only called like one
+    return {} if is_class else {part: Path(root, name) for part, name in parts.items()}
+
+
+def sorted_table(rows):
+    """(path, label, *STATE) of each picture as a table, by path as bytes: the same whatever the machine's language settings."""
     table = pd.DataFrame(rows, columns=["path", "label", *STATE])
     return table.sort_values("path", key=lambda column: column.map(os.fsencode), ignore_index=True)
 
@@ -69,12 +124,12 @@ def list_unlabelled(root):
         )
     listing.add_below(root)
     listing.refuse_unreadable(root)
-    rows = [(file.relative_to(root).as_posix(), "", *_state(file)) for file in listing.files]
+    rows = [(file.relative_to(root).as_posix(), "", *state_of(file)) for file in listing.files]
     if not rows:
         raise UserError(f"{root}: no pictures in it. With none to add, leave data.unlabelled out.")
     _refuse_odd_names(root, [os.fspath(root), *(path for path, *_ in rows)])
     listing.tell_left_out(root)
-    return _sorted_table(rows)
+    return sorted_table(rows)
 
 
 def picture_files(folder):
@@ -141,17 +196,17 @@ def _class_folders(root, listing, key):
     return found
 
 
-def _refuse_parts(root, found, key):
-    """Refuse a root whose folders are the parts train, val and test of a data set, with the options that name them."""
-    parts = {PARTS[name.lower()]: name for name in found if name.lower() in PARTS and _has_folders(root / name)}
-    if not parts or (len(parts) == 1 and len(found) > 1):
+def _refuse_parts(root, classes, key):
+    """Refuse a root whose folders are the parts of a data set, with the options that name them."""
+    parts = find_parts(root, classes)
+    if not parts:
         return
-    order = ("train", "val", "test") if key == "data.root" else ("val", "test", "train")
-    names = [parts[part] for part in order if part in parts]
-    options = zip(("data.root", "data.val_root") if key == "data.root" else (key,), names, strict=False)
+    order = {"data.root": ("train", "validation", "test"), "data.test_root": ("test", "validation", "train")}
+    folders = [parts[part] for part in order.get(key, ("validation", "test", "train")) if part in parts]
+    options = zip(("data.root", "data.val_root") if key == "data.root" else (key,), folders, strict=False)
     raise UserError(
-        f"{root}: holds the parts of a data set ({', '.join(names)}), each with folders in it, not the folders of classes. "
-        f"Name the parts: {' '.join(shlex.quote(f'{option}={root / name}') for option, name in options)}\n"
+        f"{root}: holds the parts of a data set ({', '.join(folder.name for folder in folders)}), each with folders in it, not the "
+        f"folders of classes. Name the parts: {' '.join(shlex.quote(f'{option}={folder}') for option, folder in options)}\n"
         "If they are classes nevertheless, list all classes in data.classes."
     )
 
@@ -166,9 +221,11 @@ def _has_folders(folder):
 def _refuse_other_classes(root, wanted, found, key):
     extra, missing = [name for name in found if name not in wanted], [name for name in wanted if name not in found]
     lines = [f"the folder '{name}' is not among the classes{near(name, wanted)}" for name in extra]
-    lines += [f"the class '{name}' has no folder{near(name, found)}" for name in missing]
+    lines += [f"the class '{name}' has no folder{near(name, found)}" for name in missing if key != KEYS["test"] or extra]
     if lines and key == "data.root":
         way_out = f"There are: {', '.join(found)}. Rename or move folders, or correct data.classes."
+    elif key == KEYS["test"]:
+        way_out = f"{key} must have pictures of the classes of data.root alone."
     elif lines:
         way_out = f"{key} must have pictures of every class of data.root, and of no other. {WITHOUT_IT.format(key)}"
     if lines:
@@ -180,10 +237,12 @@ def _refuse_other_classes(root, wanted, found, key):
 def _refuse_empty_classes(root, classes, table, key):
     suffixes = {label: {Path(path).suffix.lower() for path in part["path"]} for label, part in table.groupby("label")}
     empty = [label for label in classes if label not in suffixes]
-    if empty:
+    if empty and key == KEYS["test"]:
+        log.warning(f"{root}: no pictures of the classes {', '.join(empty)}")
+    elif empty:
         way_out = "Add some or remove the folder." if key == "data.root" else f"Add some. {WITHOUT_IT.format(key)}"
         raise UserError(f"{root}: no pictures in the class folder{'s' * (len(empty) > 1)} {', '.join(empty)}. {way_out}")
-    models = [label for label in classes if suffixes[label] <= MODEL_SUFFIXES]
+    models = [label for label in suffixes if suffixes[label] <= MODEL_SUFFIXES]
     if models:
         raise UserError(f"{root}: checkpoints of models, no pictures, in {', '.join(models)}. Move what is no class elsewhere.")
 
@@ -193,13 +252,18 @@ def _refuse_empty_classes(root, classes, table, key):
 
 def _refuse_odd_class_names(root, names):
     """Refuse names that cannot stand in labels.txt, UTF-8 with a class a line."""
-    breaking = ("Cc", "Cs", "Zl", "Zp")  # control characters and line breaks, bytes that are not UTF-8, U+2028, U+2029
-    odd = [name for name in names if not name.strip() or any(unicodedata.category(letter) in breaking for letter in name)]
+    odd = [name for name in names if not is_class_name(name)]
     if odd:
         raise UserError(
             f"{root}: {len(odd)} class folders have line breaks, control characters or bytes that are not UTF-8 in their names, or "
             f"nothing but blanks:\n{indented(map(repr, odd))}\nRename them: class names stand in labels.txt, one a line."
         )
+
+
+def is_class_name(name):
+    """Whether it may stand in a list with a name a line: more than blanks, no line breaks, control characters or odd bytes."""
+    breaking = ("Cc", "Cs", "Zl", "Zp")  # control characters and line breaks, bytes that are not UTF-8, U+2028, U+2029
+    return bool(name.strip()) and not any(unicodedata.category(letter) in breaking for letter in name)
 
 
 def _refuse_odd_names(root, paths):
@@ -216,7 +280,8 @@ def _is_utf8(text):
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _state(file):
+def state_of(file):
+    """The values of STATE."""
     try:
         status = file.stat()
     except OSError:  # a broken link: decoding will say so, with all other bad files

@@ -17,6 +17,7 @@ import pandas as pd
 
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
+from recipe.pictures import name_parts
 from utils.config import as_python, expanded, load_config, value_at
 from utils.run_folder import RunFolder
 from utils.runlog import log
@@ -156,7 +157,7 @@ class Workplace:
         place = self.place(trial).path
         with _alone(place / "lock") as lock:
             if not self.is_exported(trial, int8):
-                how = ["--no-report", *["--int8"] * int8]
+                how = ["--no-report", "--no-test", *["--int8"] * int8]  # nothing may be chosen by the test part
                 try:
                     self._call("export_openvino.py", place, [place, *how], lock, said="export.txt")
                 except TrialFailed as error:
@@ -219,7 +220,7 @@ class Workplace:
 
     def _placed(self, config, place):
         """`config` with the run folder `place`, and the cache of those with its pictures."""
-        here = dataclasses.replace(config, name=place.name, work_dir=str(place.parent))
+        here = dataclasses.replace(config, name=place.name, work_dir=str(place.parent), data=name_parts(config.data))
         return _changed(here, "data", cache=str(self.folder / "pixels" / _pictures_mark(config)))
 
     def _call(self, script, place, arguments, lock, watch=None, said="output.txt"):
@@ -330,9 +331,10 @@ def _what_it_learns(config, stage):
 
 
 def _pictures(config):
-    """(root, val_root, classes, number to draw), wherever the config is read from."""
-    root, val_root = (path and expanded(path).absolute() for path in (config.data.root, config.data.val_root))
-    return root, val_root, config.data.classes, config.data.draw_textiles
+    """(root, val_root, classes, number to draw, the table if there is one), wherever the config is read from."""
+    data = name_parts(config.data)
+    root, val_root, table = (path and expanded(path).absolute() for path in (data.root, data.val_root, data.table))
+    return root, val_root, data.classes, data.draw_textiles, *((table, data.columns, data.splits) if table else ())
 
 
 def _pictures_mark(config):

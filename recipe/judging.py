@@ -43,13 +43,13 @@ def right_answers(workplace, trial, kind=FP32):
     path = place.path / f"answers_{kind.lower()}.csv"
     if not path.is_file():
         held_out, run = _held_out(workplace, trial)
-        dataset, rows = held_out.dataset, held_out.rows
+        dataset, part = held_out.dataset, held_out.dataset.table.iloc[held_out.rows]
         if kind == FP32:
             answers = np.array(dataset.classes, object)[answers_of(place.trained(), run, held_out).argmax(1)]
         else:
             predictor = open_predictor(place.exported.network_int8, reject_below=0)
-            answers = [predictor.class_of(predictor(predictor.read(file))) for file in held_out.files()[0]]
-        write_csv(path, dataset.table.iloc[rows][["path", "label"]].assign(answer=answers))
+            answers = [predictor.class_of(predictor(predictor.read(dataset.root / file))) for file in part["path"]]
+        write_csv(path, part[["path", "label"]].assign(answer=answers))
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     return pd.Series((table["answer"] == table["label"]).to_numpy(), table["path"])
 

@@ -1,15 +1,19 @@
 """The pictures of a run: opened, split into those that are trained on and those that judge, found again as files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from data.dataset import ImageDataset, open_dataset, shared_contents
+from common.errors import UserError
+from data.dataset import ImageDataset, open_listed, shared_contents
 from data.folds import assign_folds
+from data.index import KEYS, check_class_folders, find_parts, list_root
+from data.picture_table import list_table
 from data.preprocessing import Preprocessing
 from data.textiles import write_textiles
 from utils import distributed
+from utils.config import expanded
 from utils.runlog import log
 
 SEEN = ", which it was trained on too"  # said of pictures that a measured accuracy is of
@@ -28,23 +32,59 @@ def preprocessing_of(section):
     )
 
 
+def with_parts(run):
+    """`run` with the parts of a data set that lie below `data.root` as the roots that they are, which is said."""
+    data, parts = run.config.data, name_parts(run.config.data)
+    if parts == data:
+        return run
+    judges = parts.val_root or "a fold of it"
+    last = f"; {parts.test_root} is not looked at before the export" if parts.test_root else ""
+    log.info(f"{data.root}: holds the parts of a data set. Trained on {parts.root}, judged by {judges}{last}")
+    return replace(run, config=replace(run.config, data=parts))
+
+
+def name_parts(data):
+    """The section `data` of a config with train, val and test below `data.root` as data.root, val_root and test_root.
+
+    Without train nothing changes; roots that are given stay.
+    """
+    parts = {} if data.table else find_parts(expanded(data.root), data.classes)
+    if "train" not in parts:
+        return data
+    roots = {"root": parts["train"], "val_root": parts.get("validation"), "test_root": parts.get("test")}
+    given = {"val_root": data.val_root, "test_root": data.test_root}
+    return replace(data, **{key: given.get(key) or (folder and str(folder)) for key, folder in roots.items()})
+
+
 def open_data(run, preprocessing):
-    """The pictures of `data.root` and, or None, of `data.val_root`, cached as `preprocessing` squares them."""
-    dataset, root = open_training(run, preprocessing), run.config.data.val_root
-    if root is None:
-        return dataset, None
-    validation = _open(run, preprocessing, root, classes=dataset.classes, name="validation")
-    _tell_shared(dataset, validation, "training data")
+    """The pictures that are trained on and, or None, those of a validation part, cached as `preprocessing` squares them.
+
+    Of a test part only the names of its class folders are looked at.
+    """
+    dataset = open_training(run, preprocessing)
+    if run.config.data.test_root:
+        check_class_folders(run.config.data.test_root, dataset.classes, KEYS["test"])
+    validation = _open_part(run, preprocessing, "validation", dataset.classes)
+    if validation is not None:
+        _tell_shared(dataset, validation, "training data")
     return dataset, validation
 
 
 def open_training(run, preprocessing):
-    """Those of `data.root` alone."""
+    """Those that are trained on alone."""
     data = run.config.data
     if data.draw_textiles:
         root = Path(data.root).parent
         distributed.main_first(lambda: write_textiles(root, num_train=data.draw_textiles, seed=DRAWING_SEED))
-    return _open(run, preprocessing, data.root, classes=data.classes, corrections=data.corrections)
+    return _open_part(run, preprocessing, "train", data.classes, corrections=data.corrections)
+
+
+def open_test(run, preprocessing, dataset):
+    """Those of the test part, None where there is none; how many of them are in `dataset`, the training pictures, too is told."""
+    test = _open_part(run, preprocessing, "test", dataset.classes)
+    if test is not None:
+        _tell_shared(dataset, test, "training data", name="test")
+    return test
 
 
 def open_unlabelled(run, preprocessing, held_out=None):
@@ -52,10 +92,8 @@ def open_unlabelled(run, preprocessing, held_out=None):
 
     Those that are among the `HeldOut` pictures too are told.
     """
-    if run.config.data.unlabelled is None:
-        return None
-    unlabelled = _open(run, preprocessing, run.config.data.unlabelled, name="unlabelled")
-    if held_out is not None:
+    unlabelled = _open_part(run, preprocessing, "unlabelled")
+    if unlabelled is not None and held_out is not None:
         _tell_shared(unlabelled, held_out.dataset, "unlabelled pictures", held_out.rows)
     return unlabelled
 
@@ -65,20 +103,40 @@ def cache_folder(run):
     return (Path(run.config.data.cache) if run.config.data.cache else run.folder.path) / "cache"
 
 
-def _open(run, preprocessing, root, **which):
+def _open_part(run, preprocessing, name, classes=None, corrections=None):
+    """The `ImageDataset` of a part, None where the config has no such."""
     data, folder = run.config.data, cache_folder(run).parent
     how = {"size": preprocessing.resize, "fit": preprocessing.fit, "shrink_on_load": preprocessing.shrink_on_load}
-    return distributed.main_first(
-        lambda: open_dataset(root, folder, **which, **how, max_pixels=data.max_pixels, verify=data.verify)
-    )
+
+    def open_part():
+        listed = _listed(data, name, classes, folder)
+        how.update(max_pixels=data.max_pixels, verify=data.verify, corrections=corrections)
+        return listed and open_listed(listed, folder, name=name, **how)
+
+    return distributed.main_first(open_part)
 
 
-def _tell_shared(dataset, validation, where, rows=None):
+def _listed(data, name, classes, folder):
+    """The `PictureList` of a part: the folder that the config names, or its rows in the table; None where there is neither."""
+    roots = {"train": data.root, "validation": data.val_root, "test": data.test_root, "unlabelled": data.unlabelled}
+    in_table = {}
+    if data.table and name != "unlabelled":
+        report = folder / "bad_rows.txt"
+        in_table = list_table(data.table, data.root, data.classes, data.columns, data.splits, report)
+        del roots["train"]
+    if name in in_table and roots.get(name):
+        raise UserError(f"{KEYS[name]}: the table {data.table} has {name} pictures too. Leave one of the two out.")
+    if name in in_table:
+        return in_table[name]
+    return list_root(roots[name], name, classes) if roots.get(name) else None
+
+
+def _tell_shared(dataset, validation, where, rows=None, name="validation"):
     """rows: numbers of the pictures of `validation` that judge; None: all."""
     judges = set(validation.paths if rows is None else validation.table["path"].iloc[rows])
     shared = [(ours, theirs) for ours, theirs in shared_contents(dataset, validation) if theirs in judges]
     for ours, theirs in shared[:5]:
-        log.info(f"warning: the validation picture {theirs!r} is also in the {where} ({ours!r}): its accuracy is flattered")
+        log.info(f"warning: the {name} picture {theirs!r} is also in the {where} ({ours!r}): its accuracy is flattered")
 
 
 @dataclass(frozen=True)
@@ -104,7 +162,7 @@ class Pictures:
 
     @property
     def paths(self):
-        """Of labelled pictures as they are; of unlabelled ones after a bar, which no such path begins with."""
+        """Of labelled pictures as they are; of unlabelled ones after a bar."""
         return tuple("/" * number + path for number, part in enumerate(self.parts) for path in part.paths)
 
     @property
@@ -135,8 +193,9 @@ class HeldOut:
         return self.in_training_set and meta["measured_on"] == self.describe(seen=True)
 
     def files(self):
-        """(paths, class names) of the pictures as files."""
+        """(paths, class names) of the pictures as files, but for those that Python alone reads."""
         part = self.dataset.table.iloc[self.rows]
+        part = part[part["only_python"] == ""]
         return [self.dataset.root / path for path in part["path"]], part["label"].tolist()
 
 
@@ -151,6 +210,9 @@ def student_split(run, dataset, validation):
 
 
 def held_out_files(run):
-    """(paths, class names) of the pictures that the student of `run` was not trained on, as files."""
+    """(paths, class names) of the pictures that the student of `run` was not trained on, as files that Python and C++ read."""
     dataset, validation = open_data(run, preprocessing_of(run.config.student))
-    return student_split(run, dataset, validation)[1].files()
+    files, labels = student_split(run, dataset, validation)[1].files()
+    if not files:
+        raise UserError(f"{run.folder.path}: all held-out pictures are of formats that the C++ program does not read. Add JPEGs.")
+    return files, labels

@@ -127,7 +127,8 @@ class Predictor:
     Raises UserError where the network answers with something else than numbers.
     """
 
-    path: Path  # of its file
+    path: Path  # of its file, or folder
+    files: list[Path]  # that it consists of
     classes: list[str]
     flip = False  # answer with the mean of the picture and its mirror image
     reject_below = 0.0  # confidence below which the class is unknown
@@ -159,7 +160,7 @@ class CheckpointPredictor(Predictor):
     """By PyTorch. The checkpoint that a run's exported network was made of answers as that does, calibrated; others as trained."""
 
     def __init__(self, path):
-        saved, self.path = load_model(path), Path(path)
+        saved, self.path, self.files = load_model(path), Path(path), [Path(path)]
         self.model, self.meta, self.classes, self.preprocessing = saved.model, saved.meta, saved.classes, saved.preprocessing
         run = RunFolder(self.path.absolute().parent.parent)
         if run.is_exported(path):
@@ -182,6 +183,7 @@ class TeacherPredictor(Predictor):
     def __init__(self, paths):
         self.models = [CheckpointPredictor(path) for path in paths]
         self.path, self.classes = Path(paths[0]).parent.parent, self.models[0].classes
+        self.files = [file for model in self.models for file in model.files]
         self.preprocessing = self.models[0].preprocessing  # the folds share their settings
         for model in self.models:
             if model.classes != self.classes:
@@ -196,6 +198,7 @@ class IrPredictor(Predictor):
 
     def __init__(self, xml_path):
         self.path = xml_path = Path(xml_path)
+        self.files = [xml_path, xml_path.with_suffix(".bin")]
         _check_whole(xml_path)
         if not IR.search(xml_path.read_bytes()[:4096]):  # OpenVINO would try, and talk about, all formats it knows
             raise UserError(f"{xml_path}: not a network that OpenVINO can read, or damaged. Export it again.")

@@ -6,6 +6,7 @@ from scipy.stats import binomtest
 
 from common.files import read_json
 from recipe.pictures import SEEN
+from recipe.testing import TEACHER
 from recipe.trial_table import name_of
 from reports import plots
 from reports.evidence import Missing
@@ -25,6 +26,7 @@ def summary(evidence, texts):
         deploy = evidence.deployed
     except Missing:
         deploy = {}
+    test = evidence.results.get("test", {}) if deploy else {}
     control = "control_averaged" if "control_averaged_accuracy" in student else "control_best"
     rows = [
         (texts("Teacher, out-of-fold"), teacher.get("oof_accuracy"), texts("training pictures"), {}),
@@ -41,10 +43,12 @@ def summary(evidence, texts):
             (engine, accuracy, deploy["measured_on"], _measured(evidence, engine))
             for engine, accuracy in deploy.get("accuracy", {}).items()
         ),
-    ]
+        *((texts("Teacher, mean of the folds' models") if name == TEACHER else name, accuracy, texts("test pictures"), {})
+          for name, accuracy in test.get("accuracy", {}).items()),
+    ]  # fmt: skip
     if all(accuracy is None for _, accuracy, _, _ in rows):
         raise Missing("results.json holds no accuracy yet.")
-    counts = {texts("training pictures"): _count(evidence, "training")}
+    counts = {texts("training pictures"): _count(evidence, "training"), texts("test pictures"): test.get("pictures")}
     return {
         "rows": [_reached(*row, counts.get(row[2], _count(evidence, "held_out"))) for row in rows if row[1] is not None],
         "made_of": _made_of(evidence, texts, _count(evidence, "training")),

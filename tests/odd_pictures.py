@@ -15,6 +15,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
+import pillow_jxl
 from PIL import Image
 
 WIDTH, HEIGHT = 64, 48
@@ -23,7 +25,7 @@ WIDTH, HEIGHT = 64, 48
 def odd_pictures():
     """{name: content}."""
     files = {}
-    for kind in (jpegs, pngs, webps, bmps, gifs, pnms, tiffs, others, bombs):
+    for kind in (jpegs, pngs, webps, bmps, gifs, pnms, tiffs, photographs, others, bombs):
         for name, content in kind().items():
             assert name not in files, name
             files[name] = content
@@ -739,6 +741,91 @@ def _shorter_strip(content):
     return content[: end - 200] + b"\xff" * 200 + content[end:]
 
 
+# What phones write, which is read by Python only
+
+TURNED_JXL = (  # that its own header turns, as EXIF orientation 6 does
+    "/woPigVyAgAUSABUBMF0EQCACpVRxg1ezvV8+aHDYtrGdYa22rawhDHxjIOFALSGYUC8U2NIUQDgu4c6/v3/IODHk8dj9bYJMLjAbhB03DGuDYAqxUs6S1U4"
+    "8AJud8zzyOTkuyg6AmpMY45k3aAfX2HI9uHdC3iqrICiKIBvVyRvt8gPtAug1MV0jd8IBO4MkrrjoFMhX9e1LXPb3WbXQJ6uC0pdgQgnADV5GWMmgF1vwKUM"
+    "sTD0fjyTK2DaIfDDzb94vaNHJFgIaKzha+OV3aQ+IoFyAsTRIk5dc65nlR+ggOsn6szDo2QUpChQx8ibVXdKdJLjpHxG4fuvX+KrRUT7Q7wPt1VtcXAH/Urw"
+    "fBcYtdDbIypnAunqHs7I5puQiQE="
+)
+
+
+def photographs():
+    avif, heic, jxl = encoded("AVIF"), heif(pixels()), encoded("JXL", lossless=True)
+    boxed = encoded("JXL", Image.fromarray(lying(6)), lossless=True, exif=exif(6))
+    deep = heif(pixels().astype(np.uint16) * 257, mode="RGB;16")
+    noted = encoded("AVIF", exif=b"Exif\0\0II*\0" + exif(1)[4:])
+    jpeg = behind_start(encoded("JPEG", Image.fromarray(lying(6))), segment(0xE1, b"Exif\0\0" + exif(6)))
+    files = {
+        "avif__only_python.avif": avif,
+        "avif_as_heif__only_python.avif": avif.replace(b"ftypavif", b"ftypmif1"),
+        "damaged_exif__only_python.avif": noted.replace(b"Exif\0\0II*\0", b"Exif\0\0????"),
+        "cut__error.avif": avif[:-60],
+        "filled_up__error.avif": filled_up(avif),
+        "heic__only_python.heic": heic,
+        "heic_of_no_suffix__only_python.jpg": heic,
+        "ten_bits__only_python.heic": deep,
+        "with_alpha__only_python.heic": heif(np.dstack([pixels(), np.full((HEIGHT, WIDTH), 255, np.uint8)]), mode="RGBA"),
+        "cut__error.heic": heic[:-60],
+        "half__error.heic": heic[: len(heic) // 2],
+        "filled_up__error.heic": filled_up(heic),
+        "jxl__only_python.jxl": jxl,
+        "lossy__only_python.jxl": encoded("JXL", quality=80),
+        "in_boxes__only_python.jxl": encoded("JXL", lossless=True, use_container=True),
+        "turned_by_itself__only_python.jxl": base64.b64decode(TURNED_JXL),
+        "turned_by_exif__only_python.jxl": boxed,
+        "of_jpeg__only_python.jxl": jxl_of_jpeg(jpeg),
+        "cut__error.jxl": jxl[:-60],
+        "cut_in_boxes__error.jxl": boxed[:-60],
+        "filled_up__error.jxl": filled_up(jxl),
+        "header_alone__error.jxl": jxl[:8],
+        "zeros__error.jxl": b"\xff\x0a" + bytes(99),
+        "boxes_of_zeros__error.jxl": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99),
+        "bomb__error.heic": _box_that_claims(heif(np.zeros((64, 64, 3), np.uint8)), 20000),
+        "bomb__error.avif": _box_that_claims(avif, 16000),
+        "bomb__error.jxl": _jxl_that_claims(40000),
+        "costly__error.heic": _box_that_claims(heif(np.zeros((64, 64, 3), np.uint16), mode="RGB;16"), 14000),
+        "cut_out_of_much__error.heic": _box_that_claims(heic, 20000),
+        "costly__error.jxl": _jxl_that_claims(14000),
+    }
+    for value in range(2, 9):
+        files[f"turned_{value}__only_python.avif"] = encoded("AVIF", Image.fromarray(lying(value)), exif=exif(value))
+        files[f"turned_{value}__only_python.heic"] = heif(lying(value), exif=exif(value))
+    return files
+
+
+def heif(values, mode="RGB", **options):
+    height, width = values.shape[:2]
+    buffer = io.BytesIO()
+    picture = pillow_heif.from_bytes(mode=mode, size=(width, height), data=np.ascontiguousarray(values).tobytes())
+    picture.save(buffer, quality=90, **options)
+    return buffer.getvalue()
+
+
+def jxl_of_jpeg(jpeg):
+    """A JPEG as JPEG XL, from which the same bytes come out again."""
+    encode = pillow_jxl.Encoder(mode="RGB", lossless=True, quality=100, use_container=True, num_threads=1)
+    return encode(jpeg, WIDTH, HEIGHT, jpeg_encode=True)
+
+
+def filled_up(content):
+    """The last fifth is zeros."""
+    end = len(content) * 4 // 5
+    return content[:end] + bytes(len(content) - end)
+
+
+def _box_that_claims(content, side):
+    """With another size in its box ispe."""
+    at = content.index(b"ispe") + 8
+    return content[:at] + struct.pack(">II", side, side) + content[at + 8 :]
+
+
+def _jxl_that_claims(side):
+    bits = (2 << 1) | (side - 1) << 3 | 1 << 21  # not small, 18 bits of height, as wide as high
+    return b"\xff\x0a" + bits.to_bytes(4, "little") + bytes(99)
+
+
 # What is no picture, or one that is read by Python only, or not at all
 
 
@@ -747,18 +834,13 @@ def others():
         return struct.pack(">I", 24) + b"ftyp" + brand + bytes(4) + b"mif1" + brand + bytes(500)
 
     return {
-        "avif__only_python.avif": encoded("AVIF"),
-        "avif_as_heif__only_python.avif": encoded("AVIF").replace(b"ftypavif", b"ftypmif1"),
         "jpeg2000__only_python.jp2": encoded("JPEG2000"),
         "jpeg2000_bare__only_python.j2k": encoded("JPEG2000", no_jp2=True),
-        "avif_cut__error.avif": encoded("AVIF")[:-60],
         "avif_damaged__error.avif": boxes(b"avif"),
-        "heic__error.jpg": boxes(b"heic"),
+        "damaged__error.heic": boxes(b"heic"),
         "heif__error.heif": boxes(b"mif1"),
         "film__error.mp4": boxes(b"isom"),
         "raw__error.cr3": boxes(b"crx "),
-        "jpeg_xl__error.jxl": b"\xff\x0a" + bytes(99),
-        "jpeg_xl_boxes__error.jxl": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99),
         "photoshop__error.psd": b"8BPS\0\x01" + bytes(99),
         "icon__error.ico": encoded("ICO", sizes=[(32, 32)]),
         "document__error.pdf": encoded("PDF"),

@@ -48,6 +48,7 @@ def calls(monkeypatch):
 
     def call(self, script, place, arguments, lock, watch=None, said=""):
         if script == "export_openvino.py":
+            assert "--no-test" in arguments  # or students would be compared by what is to judge the one that was chosen
             if "lr=1e-5" in place.name:
                 raise TrialFailed(place, script, "the exported files answer differently")
             return
@@ -176,12 +177,21 @@ def test_the_configs_own_teacher_is_taken_where_it_is_the_one_that_is_asked_for(
     assert set(pd.read_csv(own_teacher.path / "ablation" / "trials.csv")["teacher_accuracy"]) == {0.4}
 
 
-@pytest.mark.parametrize("options", [["teacher.epochs=7"], ["data.root=elsewhere"], ["seed=7"], ["student.distillation=both"]])
+@pytest.mark.parametrize(
+    "options",
+    [["teacher.epochs=7"], ["data.root=elsewhere"], ["data.table=l.csv"], ["seed=7"], ["student.distillation=both"]],
+)
 def test_a_teacher_made_with_other_settings_or_pictures_is_not_taken(config, calls, own_teacher, options):
     ablate.main([str(config), *TAUGHT, *options])
     assert [script for script, _ in calls] == ["e4.py"] + 4 * ["m11.py"]
     assert calls[0][1].folder == own_teacher.path / "ablation" / "teachers" / "base"
     assert {made.student.oof for _, made in calls[1:]} == {str(calls[0][1].folder / "oof.csv")}
+
+
+def test_a_teacher_of_parts_is_taken_for_the_root_that_holds_them(config, calls, own_teacher, textiles):
+    """e4.py notes data.root=.../train and data.val_root=.../validation."""
+    ablate.main([str(config), *TAUGHT, f"data.root={textiles}", "data.val_root=None"])
+    assert {made.student.oof for _, made in calls} == {str(own_teacher.oof)}
 
 
 def test_a_teacher_of_unknown_settings_is_not_taken(config, calls, own_teacher):
@@ -242,6 +252,11 @@ def test_trials_of_other_pictures_have_another_cache(config, calls, tmp_path):
     ablate.main([str(config), *axes, "--seeds", "2", "--output", str(tmp_path)])
     caches = {(made.data.root, made.data.cache) for _, made in calls}
     assert len(caches) == len({cache for _, cache in caches}) == 2
+
+
+def test_trials_of_a_root_with_parts_are_of_these(textiles, config, calls, tmp_path):
+    ablate.main([str(config), "--seeds", "1", "--cfg-options", f"data.root={textiles}", "data.val_root=None"])
+    assert {(made.data.root, made.data.val_root) for _, made in calls} == {(str(textiles / "train"), str(textiles / "validation"))}
 
 
 def test_a_trial_can_be_repeated_by_its_config_alone(config, calls, tmp_path):

@@ -17,6 +17,8 @@ from data import dataset as dataset_module
 from data.dataset import open_dataset, shared_contents
 from data.decode import UnreadableImage, decode_rgb
 from data.folds import assign_folds
+from recipe.pictures import HeldOut
+from tests.odd_pictures import photographs
 
 
 @pytest.fixture
@@ -428,6 +430,18 @@ def test_pictures_that_only_python_reads_are_told_at_every_start(root, tmp_path,
         open_dataset(root, tmp_path / "run", 16)
         assert "1 pictures are of a format that the C++ program" in said.text
         assert "'denim/new.jp2', JPEG 2000" in said.text
+
+
+def test_what_all_programs_are_asked_about_they_all_read(root, tmp_path):
+    odd = photographs()
+    files = {f"denim/{kind}.{kind}": odd[f"{kind}__only_python.{kind}"] for kind in ("avif", "heic", "jxl")}
+    for path, content in files.items():
+        (root / path).write_bytes(content)
+    dataset = open_dataset(root, tmp_path / "run", 16)
+    assert files.keys() <= {*dataset.paths}
+    asked, labels = HeldOut(dataset, np.arange(len(dataset)), "all").files()
+    assert [root / path for path in dataset.paths if path not in files] == asked
+    assert len(labels) == len(asked)
 
 
 def test_fingerprint_knows_contents_only(root, tmp_path):

@@ -90,7 +90,7 @@ def test_what_a_spreadsheet_saves_is_read(dataset, corrected):
 @pytest.mark.parametrize(
     ("text", "encoding", "message"),
     [
-        ("path;label\na;b\n", "utf-8", "not path and label"),
+        ("path;label\na;b\n", "utf-8", "without 'path' and 'label'"),
         ("", "utf-8", "cannot be read as CSV"),
         ("path,label\nblusen/ä.jpg,drop\n", "latin-1", "not UTF-8"),
         ("path,label\n", "utf-16", "not UTF-8"),

@@ -12,7 +12,8 @@ from PIL import Image, ImageFile
 
 from data import decode
 from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, only_read_here, read_file, read_rgb
-from tests.odd_pictures import HEIGHT, WIDTH, encoded, lying, odd_pictures, pixels
+from data.pictures import jxl
+from tests.odd_pictures import HEIGHT, WIDTH, encoded, heif, jxl_of_jpeg, lying, odd_pictures, pixels
 
 PICTURES = odd_pictures()
 
@@ -49,10 +50,13 @@ def test_what_is_no_complete_picture_is_refused_with_one_line(name):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("heic__error.jpg", "HEIC photograph: convert it to JPEG"),
+        ("cut_out_of_much__error.heic", "64 x 48 pixels, which in this kind of file take 781254 bytes each"),
+        ("filled_up__error.heic", "zeros instead of its data"),
+        ("filled_up__error.avif", "zeros instead of its data"),
+        ("half__error.heic", "truncated or damaged"),
         ("twelve_bits__error.jpg", "JPEG of 12 bits a value: convert it"),
         ("lossless__error.jpg", "lossless JPEG: convert it"),
-        ("jpeg_xl__error.jxl", "JPEG XL picture: convert it"),
+        ("cut__error.jxl", "truncated or damaged"),
         ("film__error.mp4", "film or raw photograph"),
         ("web_page__error.jpg", "web page (HTML)"),
         ("text__error.jpg", "not an image (JPEG, PNG, WebP, BMP, TIFF, GIF and PNM are read)"),
@@ -86,15 +90,15 @@ def test_pixels_do_not_depend_on_how_many_rows_are_converted_at_a_time(name, mon
     assert np.array_equal(decode_rgb(PICTURES[name]), whole)
 
 
-@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif", "heic", "jxl"])
 def test_memory_is_counted_before_anything_is_decoded(kind):
     with pytest.raises(
-        UnreadableImage, match=r"14000 x 14000 pixels, which .* take (9|11) bytes each .*, together more than 1\.2 GB"
+        UnreadableImage, match=r"14000 x 14000 pixels, which .* take (9|11|12|13) bytes each .*, together more than 1\.2 GB"
     ):
         decode_rgb(PICTURES[f"costly__error.{kind}"])
 
 
-@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "bmp", "gif", "ppm", "tif", "avif", "jp2"])
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "bmp", "gif", "ppm", "tif", "avif", "jp2", "heic", "jxl"])
 def test_the_limit_of_pixels_is_the_callers(kind):
     content = next(content for name, content in PICTURES.items() if name.endswith(kind) and right_answer(name) != "error")
     assert decode_rgb(content, max_pixels=WIDTH * HEIGHT).shape == (HEIGHT, WIDTH, 3)
@@ -113,7 +117,7 @@ def test_formats_that_only_python_reads_are_named():
     for name, content in PICTURES.items():
         read_elsewhere = right_answer(name) in ("red_left", "grey")
         if right_answer(name) == "only_python":
-            assert only_read_here(content) in ("AVIF", "JPEG 2000")
+            assert only_read_here(content) in ("HEIC", "AVIF", "JPEG XL", "JPEG 2000")
         elif read_elsewhere:
             assert only_read_here(content) is None
     assert only_read_here(b"I am no picture") is None
@@ -218,5 +222,42 @@ def test_nothing_is_said_of_broken_notes(recwarn, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("kind", ["heic", "avif", "jxl"])
+def test_a_photograph_of_a_phone_that_is_cut_anywhere_is_refused(kind):
+    whole = next(content for name, content in PICTURES.items() if name.endswith(f"__only_python.{kind}"))
+    for length in range(1, len(whole), 7):
+        with pytest.raises(UnreadableImage):
+            decode_rgb(whole[:length])
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("heic", 1), ("jxl", 0)])
+def test_more_than_eight_bits_are_scaled(kind, tolerance):
+    """Ten bits in HEIC; sixteen, grey, in JPEG XL."""
+    ramp = np.tile(np.linspace(0, 65535, WIDTH).astype(np.uint16), (HEIGHT, 1))
+    if kind == "heic":
+        content = heif(np.dstack([ramp] * 3), mode="RGB;16", chroma=444)
+    else:
+        content = encoded("JXL", Image.fromarray(ramp), lossless=True)
+    expected = np.dstack([(ramp.astype(np.uint32) + 128) // 257] * 3)
+    assert np.abs(decode_rgb(content).astype(int) - expected).max() <= tolerance
+
+
+def test_alpha_of_photographs_lies_over_white():
+    clear = np.dstack([pixels(), np.zeros((HEIGHT, WIDTH), np.uint8)])
+    for content in (heif(clear, mode="RGBA"), *(encoded(kind, Image.fromarray(clear)) for kind in ("AVIF", "JXL"))):
+        assert (decode_rgb(content) > 250).all()
+
+
+def test_a_jpeg_within_jpeg_xl_has_its_own_pixels():
+    jpeg = encoded("JPEG", quality=80)
+    assert np.array_equal(decode_rgb(jxl_of_jpeg(jpeg)), decode_rgb(jpeg))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (256, 256), (300, 200), (1200, 1000), (1999, 3), (640, 360), (9, 700)])
+def test_sizes_of_jpeg_xl_are_read_from_its_header(size):
+    header = jxl.read_header(encoded("JXL", Image.new("RGB", size)))
+    assert (header.width, header.height) == size
+
+
 def test_every_format_has_a_reader():
-    assert set(decode.READERS) == {"JPEG", "PNG", "WebP", "BMP", "TIFF", "GIF", "PNM", "AVIF", "JPEG 2000"}
+    assert set(decode.READERS) == {"JPEG", "PNG", "WebP", "BMP", "TIFF", "GIF", "PNM", "HEIC", "AVIF", "JPEG XL", "JPEG 2000"}

@@ -1,5 +1,6 @@
 """Folders of pictures as people have them: copied from zip files and network disks, linked, split, and not always readable."""
 
+import dataclasses
 import os
 import shutil
 import stat
@@ -16,6 +17,8 @@ from data.dataset import open_dataset
 from data.folds import assign_folds, write_folds
 from data.index import list_images, picture_files
 from data.targets import read_oof, write_oof
+from recipe.pictures import name_parts
+from utils.config import DataConfig
 
 SYSTEM = ["__MACOSX", "@eaDir", ".@__thumb", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__",
           ".git", ".ipynb_checkpoints"]  # fmt: skip
@@ -160,6 +163,46 @@ def test_root_with_the_parts_of_a_data_set_is_refused_with_the_right_keys(root, 
     for name in folders:
         shutil.copytree(root, tmp_path / "parts" / name)
     assert f"Name the parts: {options.replace('{}', str(tmp_path / 'parts'))}\n" in refused(tmp_path / "parts")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("train", "val", "test"), ("train", "val", "test")),
+        (("Training", "validation"), ("Training", "validation", None)),
+        (("train", "testing", "images"), ("train", None, "testing")),
+        (("train",), ("train", None, None)),
+        (("valid", "test"), None),  # nothing to train on: list_images says which options name them
+        (("train", "locomotive"), None),  # classes
+    ],
+)
+def test_parts_below_the_root_are_used_as_if_they_were_named(root, tmp_path, names, expected):
+    for name in names:
+        shutil.copytree(root, tmp_path / "parts" / name)
+    data = DataConfig(root=str(tmp_path / "parts"))
+    found = name_parts(data)
+    places = tuple(name and str(tmp_path / "parts" / name) for name in expected or ())
+    assert (found.root, found.val_root, found.test_root) == (places or (data.root, None, None))
+    assert name_parts(found) == found
+    assert name_parts(dataclasses.replace(data, val_root="mine")).val_root == "mine"
+    assert name_parts(dataclasses.replace(data, classes=names)) == dataclasses.replace(data, classes=names)
+
+
+def test_two_folders_for_one_part_are_refused(root, tmp_path):
+    for name in ("train", "val", "validation"):
+        shutil.copytree(root, tmp_path / "parts" / name)
+    with pytest.raises(UserError, match=r"two folders mean the same part of the data set \(train, val, validation\)"):
+        name_parts(DataConfig(root=str(tmp_path / "parts")))
+
+
+def test_a_test_part_may_lack_a_class_but_has_no_other(root, tmp_path, said):
+    draw(root / "dress" / "x.png", 200)
+    classes = ("dress", "jeans", "shirt", "skirt")
+    assert len(list_images(root, classes, key="data.test_root")[1]) == 9
+    assert "no pictures of the classes shirt" in said.text
+    refusal = refused(root, classes=("jeans", "skirt"), key="data.test_root")
+    assert "the folder 'dress' is not among the classes" in refusal
+    assert "data.test_root must have pictures of the classes of data.root alone" in refusal
 
 
 def test_validation_root_with_parts_is_told_its_own_key(root, tmp_path):

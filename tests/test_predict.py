@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,12 @@ from other_user import as_another_user, let_enter
 from PIL import Image
 from tiny_networks import write_student, write_tiny_ir
 
-from common.files import read_csv
+import predict
+from common.errors import UserError
+from common.files import read_csv, write_csv, write_json
 from data.decode import read_rgb
 from recipe import explaining
+from recipe.answers import AnswerFile
 from recipe.predictor import IrPredictor
 from utils.checkpoints import load_checkpoint
 from utils.run_folder import RunFolder
@@ -171,6 +175,143 @@ def test_a_spoilt_network_answers_with_a_reason_instead_of_nan(tmp_path):
     assert table["class"][0] == ""
     assert "not a number (NaN)" in table["error"][0]
     assert "nan" not in (tmp_path / "answers.csv").read_text().split("\n")[1].split(",")[2:6]
+
+
+# Tables of pictures
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_names_pictures_and_its_paths_come_back(ir, answers, kind, tmp_path):
+    names = ["b, 1.jpg", "line\nbreak.jpg", "NA", "007", "b, 1.jpg"]
+    for name in names:
+        picture(tmp_path / "pictures" / name, "green")
+    elsewhere = str(picture(tmp_path / "elsewhere.jpg", "blue"))
+    table = pd.DataFrame({"file": [*names, elsewhere, "none.jpg"], "label": ["x"] * 7})
+    table.to_csv(tmp_path / "l.csv", index=False) if kind == "csv" else table.to_parquet(tmp_path / "l.parquet")
+    arguments = ["--list", f"l.{kind}", "--path-column", "file", "--root", "pictures"]
+    expected = {**dict.fromkeys(names, "green"), elsewhere: "blue", "none.jpg": ""}
+    assert answers(ir, *arguments) == expected
+    assert list(read_csv(tmp_path / "answers.csv", texts=("path",))["path"]) == [*names, elsewhere, "none.jpg"]
+    assert answers(ir, picture(tmp_path / "more.jpg"), *arguments) == {f"{tmp_path}/more.jpg": "red", **expected}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file\na.jpg\n", "without 'path'. Say which column has the paths: --path-column NAME"),
+        ("path\n", "l.csv: names no pictures"),
+        ("", "cannot be read as CSV"),
+        (None, "l.csv: no such file (--list)"),
+    ],
+)
+def test_a_table_that_names_no_pictures_is_refused(ir, text, message, tmp_path):
+    if text is not None:
+        (tmp_path / "l.csv").write_text(text)
+    assert message in refusal("predict.py", ir, "--list", "l.csv", "--output", "answers.csv", cwd=tmp_path)
+    assert not (tmp_path / "answers.csv").exists()
+
+
+def test_a_long_table_is_not_kept_in_memory(tmp_path):
+    (tmp_path / "l.csv").write_text("path\n" + "".join(f"{i:0100}\n" for i in range(500_000)))
+    tracemalloc.start()
+    assert sum(1 for _ in predict.listed_pictures(tmp_path / "l.csv", "path", tmp_path)) == 500_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6  # the names alone take 75 MB
+
+
+# Interruptions
+
+
+def interrupted(monkeypatch, after, *arguments, cwd):
+    """Ctrl-C at the picture number `after`, from 0."""
+    read, asked = IrPredictor.read, []
+
+    def interrupt(self, *arguments):
+        asked.append(arguments[0])
+        if len(asked) > after:
+            raise KeyboardInterrupt
+        return read(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IrPredictor, "read", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_script("predict.py", *arguments, cwd=cwd)
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_an_interruption_keeps_what_is_answered_and_the_same_command_goes_on(ir, kind, tmp_path, monkeypatch):
+    names = ["torn.jpg", "line\nbreak.jpg", 'a, "b".jpg', "carriage\rreturn.jpg", "z.jpg"]
+    for i, name in enumerate(names):
+        picture(tmp_path / "p" / name, list(COLOURS)[i % 3])
+    (tmp_path / "p" / "torn.jpg").write_bytes(b"")
+    write_csv(tmp_path / "l.csv", pd.DataFrame({"path": names}))
+    arguments = [ir, "--list", "l.csv", "--root", "p", "--output"]
+    run_script("predict.py", *arguments, f"whole.{kind}", cwd=tmp_path)
+    for after in range(len(names)):
+        interrupted(monkeypatch, after, *arguments, f"answers.{kind}", cwd=tmp_path)
+        assert not (tmp_path / f"answers.{kind}").exists()
+        if kind == "csv":
+            assert list(pd.read_csv(tmp_path / "answers.part.csv")["path"]) == names[:after]
+        asked = []
+        with monkeypatch.context() as patch:
+            read = IrPredictor.read
+            patch.setattr(IrPredictor, "read", lambda self, path, *more: asked.append(path.name) or read(self, path, *more))  # noqa: B023
+            run_script("predict.py", *arguments, f"answers.{kind}", cwd=tmp_path)
+        assert asked == names[after:]
+        assert (tmp_path / f"answers.{kind}").read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
+        assert sorted(os.listdir(tmp_path)) == sorted(["p", "l.csv", f"whole.{kind}", f"answers.{kind}"])
+        (tmp_path / f"answers.{kind}").unlink()
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_row_that_was_cut_anywhere_is_answered_again(kind, tmp_path):
+    """Power fails, or the process is killed while it writes."""
+    numbers = dict(zip(ODD_CLASSES, np.linspace(0, 1, len(ODD_CLASSES)), strict=True))
+    good = {"class": "line\nbreak", "confidence": 1.0, "probabilities": numbers, "error": None}
+    bad = {"class": None, "confidence": None, "probabilities": None, "error": "cut,\nor worse"}
+    rows = [{"path": "a\nb.jpg", **good}, {"path": "c.jpg", **bad}, {"path": "d\r.jpg", **good}]
+
+    def write(upto=3):
+        with AnswerFile(tmp_path / f"a.{kind}", ODD_CLASSES, {}) as answers:
+            for path, _ in answers.remaining([(row["path"], None) for row in rows[:upto]]):
+                answers.add(next(row for row in rows if row["path"] == path))
+        return (tmp_path / f"a.{kind}").read_bytes(), answers.failed
+
+    whole, _ = write()
+    write_json(tmp_path / f"a.part.{kind}.json", {})
+    for length in range(len(whole) + 1):
+        (tmp_path / f"a.part.{kind}").write_bytes(whole[:length])
+        assert write() == (whole, 1), length
+        write_json(tmp_path / f"a.part.{kind}.json", {})
+
+
+@pytest.mark.parametrize("change", ["model", "flip", "max_pixels", "pictures", "no note"])
+def test_another_command_does_not_go_on_where_one_was_interrupted(ir, change, tmp_path, monkeypatch):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        picture(tmp_path / "p" / name)
+    model, more = ir, []
+    interrupted(monkeypatch, 2, ir, "p", "--output", "answers.csv", cwd=tmp_path)
+    if change == "model":
+        model = write_tiny_ir(tmp_path / "other", accuracy="another")
+    elif change == "pictures":
+        picture(tmp_path / "p" / "aa.jpg")
+    elif change == "no note":
+        (tmp_path / "answers.part.csv.json").unlink()
+    else:
+        more = {"flip": ["--flip"], "max_pixels": ["--max-pixels", 5000]}[change]
+    before = (tmp_path / "answers.part.csv").read_bytes()
+    message = refusal("predict.py", model, "p", "--output", "answers.csv", *more, cwd=tmp_path)
+    expected = {"pictures": "number 2 was 'p/b.jpg', and is 'p/aa.jpg' now", "no note": "it differs in: model, classes"}
+    assert expected.get(change, f"it differs in: {change}") in message
+    assert "delete that file to begin anew" in message
+    assert (tmp_path / "answers.part.csv").read_bytes() == before
+
+
+def test_two_processes_do_not_write_the_same_answers(tmp_path):
+    first, second = (AnswerFile(tmp_path / "answers.csv", ["x"], {}) for _ in range(2))
+    with first, pytest.raises(UserError, match="another process is writing it"), second:
+        pass
 
 
 # What is refused

@@ -32,16 +32,32 @@ Pixels = Annotated[int, Range(8, 4096)]
 
 @dataclass(frozen=True)
 class DataConfig:
-    root: str = "/home/data/14"  # folder of class folders
-    classes: tuple[str, ...] | None = None  # fixed class order; None: the folder names, sorted
+    # Folder of class folders, or of train/, val/ and test/ (or training, valid, validation, testing) with class folders in them.
+    root: str = "/home/data/14"
+    classes: tuple[str, ...] | None = None  # fixed class order; None: the folder names, or the labels of `table`, sorted
     val_root: str | None = None  # validation pictures in a folder of their own; None: a fold of `root`
-    # A table path,label of labels of `root` to correct: another class than the folder's, or drop to leave the picture out.
+    # Pictures in class folders that nothing is chosen by: teacher, student and exported files are measured on them in the end.
+    test_root: str | None = None
+    # A CSV or Parquet file with a row for each picture, instead of class folders: its path, absolute or below `root`, its label (or
+    # the label's number in `classes`, from 0) and, if there is such a column, whether it is of train, val or test.
+    table: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)  # its columns, where they are not called path, label and split
+    splits: dict[str, str] = field(default_factory=dict)  # its words for train, val and test, such as dict(val="dev")
+    # A table path,label of labels to correct: another class than the folder's, or drop to leave the picture out.
     corrections: str | None = None
     unlabelled: str | None = None  # folder of pictures without classes, at any depth, for stored views to learn from; None: no such
     cache: str | None = None  # folder of index and pixel cache, which several runs may share; None: the run folder
     max_pixels: OneOrMore = 200_000_000  # larger pictures are refused unopened: a small file may unfold to gigabytes
     verify: bool = False  # read all pictures again at the start, whatever their sizes and times say
     draw_textiles: Count = 0  # first draw this many training pictures of the embedded textiles beside `root`
+
+    def __post_init__(self):
+        for key, known in (("columns", ("path", "label", "split")), ("splits", ("train", "val", "test"))):
+            for name in getattr(self, key):
+                if name not in known:
+                    raise UserError(f"{key}.{name}: there is no such. It takes {', '.join(known)}, such as {key}.{known[0]}=WORD.")
+            if getattr(self, key) and self.table is None:
+                raise UserError(f"{key}: says how data.table is written, but there is none. Give data.table=FILE too.")
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def _with_absolute_paths(config):
     """What is said of the pictures as whole paths, so that what is noted of a run holds wherever it is read from."""
     whole = {
         key: str(expanded(value).absolute())
-        for key in ("root", "val_root", "corrections", "unlabelled", "cache")
+        for key in ("root", "val_root", "test_root", "table", "corrections", "unlabelled", "cache")
         if (value := getattr(config.data, key)) is not None
     }
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **whole))
@@ -122,6 +122,6 @@ def run_script(main):
             raise
         sys.exit(f"error: {os_user_error(error, error.filename, 'used')}")
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. The same command goes on from the last finished epoch.")
+        sys.exit("\nInterrupted. The same command goes on where it was.")
     finally:
         distributed.finish()

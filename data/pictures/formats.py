@@ -2,7 +2,7 @@
 
 import re
 
-READ = "JPEG, PNG, WebP, BMP, TIFF, GIF and PNM"  # by Python and C++ alike
+READ = "JPEG, PNG, WebP, BMP, TIFF, GIF and PNM"  # by Python and C++ alike; Python reads ONLY_PYTHON besides
 PNM = re.compile(rb"P[1-6][ \t-\r]")
 STARTS = (
     ("JPEG", (b"\xff\xd8\xff",)),
@@ -11,12 +11,12 @@ STARTS = (
     ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ("BMP", (b"BM",)),
     ("JPEG 2000", (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")),
+    ("JPEG XL", (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),
 )
-ONLY_PYTHON = {"AVIF": "AVIF", "JPEG 2000": "JPEG2000"}  # our name: Pillow's
+ONLY_PYTHON = ("HEIC", "AVIF", "JPEG XL", "JPEG 2000")
 
 # Files that are often found among pictures: their name and the way out.
 OTHERS = (
-    ("JPEG XL picture", (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),
     ("Photoshop file", (b"8BPS",)),
     ("icon", (b"\0\0\1\0",)),
     ("OpenEXR picture", (b"\x76\x2f\x31\x01",)),
@@ -62,9 +62,9 @@ def only_read_here(content):
 
 
 def _in_boxes(brand, others):
-    """ISO base media files: photographs of new phones, films, AVIF. others: brands that the file is compatible with."""
+    """ISO base media files: HEIC, AVIF, films. others: brands that the file is compatible with."""
     if brand in (b"avif", b"avis") or (brand in (b"mif1", b"msf1") and b"avif" in others):
         return "AVIF"
     if brand in HEIC_BRANDS:
-        raise UnreadableImage("HEIC photograph: convert it to JPEG")
+        return "HEIC"
     raise UnreadableImage("film or raw photograph (MP4 and its relatives): convert it to JPEG")

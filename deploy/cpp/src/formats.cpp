@@ -28,8 +28,8 @@ struct Other {
 const Other OTHERS[] = {
     {"\0\0\0\x0cjP  \r\n\x87\n"sv, "JPEG 2000 picture, which only Python reads"},
     {"\xff\x4f\xff\x51"sv, "JPEG 2000 picture, which only Python reads"},
-    {"\xff\x0a"sv, "JPEG XL picture"},
-    {"\0\0\0\x0cJXL \r\n\x87\n"sv, "JPEG XL picture"},
+    {"\xff\x0a"sv, "JPEG XL picture, which only Python reads"},
+    {"\0\0\0\x0cJXL \r\n\x87\n"sv, "JPEG XL picture, which only Python reads"},
     {"8BPS"sv, "Photoshop file"},
     {"\0\0\1\0"sv, "icon"},
     {"\x76\x2f\x31\x01"sv, "OpenEXR picture"},
@@ -55,14 +55,14 @@ bool is_web_page(Span content) {
     return text.rfind("<!doctype html", 0) == 0 || text.rfind("<html", 0) == 0;
 }
 
-/// ISO base media files: photographs of new phones, films, AVIF.
+/// ISO base media files: photographs of new phones (HEIC, AVIF), films.
 PictureError in_boxes(Span brand) {
     std::string others(brand.from(8).data, brand.from(8).data + brand.from(8).first(48).size);  // that the file is compatible with
     bool still = (brand.starts_with("mif1") || brand.starts_with("msf1")) && others.find("avif") != std::string::npos;
     if (brand.starts_with("avif") || brand.starts_with("avis") || still)
         return PictureError("AVIF picture, which only Python reads: convert it to JPEG or PNG");
     for (auto name : HEIC_BRANDS)
-        if (brand.starts_with(name)) return PictureError("HEIC photograph: convert it to JPEG");
+        if (brand.starts_with(name)) return PictureError("HEIC photograph, which only Python reads: convert it to JPEG or PNG");
     return PictureError("film or raw photograph (MP4 and its relatives): convert it to JPEG");
 }
 

@@ -1,0 +1,226 @@
+"""A table of pictures, a row each with path, label and perhaps the part it belongs to -> the `PictureList` of each part.
+
+All that is wrong with its rows is told at once, by the rows' numbers.
+"""
+
+import difflib
+import logging
+import os
+import re
+import stat
+import unicodedata
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import write_text
+from data.index import PARTS, PictureList, is_class_name, sorted_table, state_of
+from data.listing import indented, near
+from data.tables import read_table
+
+log = logging.getLogger("run")
+COLUMNS = {"path": "path", "label": "label", "split": "split"}  # as they are called where `data.columns` says nothing else
+FEW_ROWS = 2  # a class of so few, called nearly as another one, is taken for a slip of the pen
+ALIKE = 0.8  # of 1, as difflib counts
+
+
+def list_table(file, root, classes=None, columns=None, splits=None, report=None):
+    """{part: PictureList} of `train`, `validation` and `test`, as far as the table `file` (CSV or Parquet) has rows of them.
+
+    root: where relative paths begin. classes: in the order wanted, and labels may be their numbers, from 0; None: the labels of
+    train, sorted. columns: {path, label, split: the column's name}. Without a column for the split all rows are train. splits:
+    {part: what the table calls it}, beside the usual names. report: file for the list of all faults. Raises UserError for a table
+    that cannot be read, one that names all faults of its rows, and one for classes without rows.
+    """
+    file, root = Path(file), Path(os.path.abspath(root))
+    table = _read(file, columns or {})
+    table["path"] = [_below(root, path) for path in table["path"]]
+    table["part"] = _parts(table["split"], splits or {}) if "split" in table else "train"
+    if classes is not None:
+        table["label"] = _named(table["label"], classes)
+    states, lost = _states(root, table)
+    faults = [*_faults_of_paths(table, lost), *_faults_of_parts(table), *_faults_of_labels(table, classes)]
+    _refuse(file, faults, report, _where_they_are(file, root, table, lost))
+    if not (table["part"] == "train").any():
+        raise UserError(f"{file}: no rows of train. Is it called otherwise there? data.splits=dict(train=...)")
+    classes = tuple(sorted(set(table["label"][table["part"] == "train"])) if classes is None else classes)
+    lists = {}
+    for part, rows in table.groupby("part"):
+        cells = [(path, label, *states[path]) for path, label in zip(rows["path"], rows["label"], strict=True)]
+        numbers = dict(zip(rows["path"], rows["row"], strict=True))
+        lists[part] = PictureList(root, classes, sorted_table(cells), file, numbers)
+    _check_classes(file, classes, lists)
+    return lists
+
+
+def _read(file, columns):
+    """The columns path, label, row and, where there is one, split."""
+    way_out = "Say which are meant: data.columns=dict(path=..., label=..., split=...)."
+    optional = () if "split" in columns else ("split",)
+    table = read_table(file, {**COLUMNS, **columns}, "data.table", way_out, optional)
+    if not len(table):
+        raise UserError(f"{file}: no rows in it. Each is a picture: its path and its label.")
+    return table
+
+
+def _parts(splits, names):
+    """train, validation, test for what the table says; other texts stay, as they are written there."""
+    ours = {**PARTS, **{word.strip().lower(): PARTS[name] for name, word in names.items()}}
+    return splits.map(lambda word: ours.get(word.strip().lower(), word))
+
+
+def _below(root, path):
+    """A path as index.csv has it: POSIX, relative where it is below `root`, else absolute; '' stays."""
+    whole = os.path.normpath(root / path) if path else ""
+    inside = os.path.relpath(whole, root) if whole.startswith(os.path.join(root, "")) else whole
+    return Path(inside).as_posix() if path else ""
+
+
+# Faults, as (number of the row, what is wrong)
+
+
+def _states(root, table):
+    """({path: its file's STATE}, {path: why it is no file})."""
+    states, lost = {}, {}
+    for path in set(table["path"]) - {""}:
+        reason = _no_file(root / path)
+        if reason:
+            lost[path] = reason
+        else:
+            states[path] = state_of(root / path)
+    return states, lost
+
+
+def _no_file(file):
+    try:
+        mode = os.stat(file).st_mode
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+    return "" if stat.S_ISREG(mode) else "is a folder" if stat.S_ISDIR(mode) else "not a regular file"
+
+
+def _faults_of_paths(table, lost):
+    first = {}
+    for row, path in zip(table["row"], table["path"], strict=True):
+        if not path:
+            yield row, "no path"
+        elif path in first:
+            yield row, f"{path!r} is there twice, in row {first[path]} too"
+        elif path in lost:
+            yield row, f"{path!r}: {lost[path]}"
+        first.setdefault(path, row)
+
+
+def _faults_of_parts(table):
+    for row, part in zip(table["row"], table["part"], strict=True):
+        if not part.strip():
+            yield row, "no part (train, val or test)"
+        elif part not in PARTS.values():
+            yield row, f"the part {part!r} is none of train, val and test (another word for one? data.splits=dict(val={part!r}))"
+
+
+def _faults_of_labels(table, classes):
+    sizes = table["label"].value_counts().to_dict()
+    in_training = set(table["label"][table["part"] == "train"])
+    respelt = _respelt(sizes) if classes is None else {}
+    odd = {label for label in sizes if not is_class_name(label)}
+    for row, label in zip(table["row"], table["label"], strict=True):
+        if not label.strip():
+            yield row, "no label"
+        elif label in odd:
+            yield row, f"the label {label!r} has line breaks or control characters in it"
+        elif classes is not None and label not in classes:
+            numbers = f" and no number from 0 to {len(classes) - 1}" if label.isdecimal() else ""
+            yield row, f"the label {label!r} is none of data.classes{numbers}{near(label, classes)}"
+        elif label in respelt:
+            other = respelt[label]
+            yield row, f"the label {label!r} ({sizes[label]} rows) is like {other!r} ({sizes[other]} rows)"
+        elif classes is None and in_training and label not in in_training:
+            yield row, f"the label {label!r} is in no row of train{near(label, in_training)}"
+
+
+def _refuse(file, faults, report, hint):
+    if not faults:
+        return
+    alike = {}  # text: rows
+    for row, text in sorted(faults):
+        alike.setdefault(text, []).append(row)
+    where = ""
+    if report is not None:
+        write_text(report, "".join(f"row {', '.join(map(str, rows))}: {text}\n" for text, rows in alike.items()))
+        where = f" (all are listed in {report})"
+    lines = [f"row {', '.join(map(str, rows[:5]))}{f' and {len(rows) - 5} more' * (len(rows) > 5)}: {text}"
+             for text, rows in alike.items()]  # fmt: skip
+    if any(" is like " in line for line in lines):
+        hint += " Labels that are alike and right nevertheless: list all classes in data.classes."
+    rows = len({row for row, _ in faults})
+    raise UserError(f"{file}: {rows} rows cannot be used:\n{indented(lines)}\nCorrect them{where}, then run again.{hint}")
+
+
+def _where_they_are(file, root, table, lost):
+    """Where relative paths that were not found below `root` lie instead, if all of them do."""
+    relative = [path for path in lost if not os.path.isabs(path)]
+    if relative and all((file.parent / path).is_file() for path in relative):
+        return f" The files lie beside the table: data.root={file.parent}"
+    return f" Relative paths begin at data.root, {root}." if relative else ""
+
+
+# Labels
+
+
+def _named(labels, classes):
+    """`labels` with the names of classes for their numbers, where all are numbers that are not names themselves."""
+    given = {label for label in labels if label.strip()}
+    if given & {*classes} or not all(label.strip().isdecimal() for label in given):
+        return labels
+    named = {label: classes[int(label)] for label in given if int(label) < len(classes)}
+    return labels.map(lambda label: named.get(label, label))
+
+
+def _respelt(sizes):
+    """{label: the one that it is taken for}: written with other blanks or capitals, or nearly the same and in very few rows.
+
+    Others that are nearly the same, and in much fewer rows, are told.
+    """
+    by_frequency = sorted(filter(is_class_name, sizes), key=lambda label: (-sizes[label], label))
+    usual, respelt = {}, {}
+    for label in by_frequency:
+        other = usual.setdefault(_simplified(label), label)
+        nearest = next((name for name in usual.values() if name != label and _are_alike(name, label)), None)
+        if other != label:
+            respelt[label] = other
+        elif nearest and sizes[label] <= FEW_ROWS and 4 * sizes[label] <= sizes[nearest]:
+            respelt[label] = nearest
+        elif nearest and 20 * sizes[label] <= sizes[nearest]:
+            log.warning(
+                f"the label {label!r} ({sizes[label]} rows) is like {nearest!r} ({sizes[nearest]} rows). Are they two classes?"
+            )
+    return respelt
+
+
+def _are_alike(a, b):
+    """Whether a slip of the pen makes one of the other; names that differ by their numbers are not alike."""
+    a, b = _simplified(a), _simplified(b)
+    if re.sub(r"\d+", "", a) == re.sub(r"\d+", "", b):
+        return False
+    return sorted(a) == sorted(b) or difflib.SequenceMatcher(None, a, b).ratio() >= ALIKE
+
+
+def _simplified(label):
+    """Without capitals, and what parts words."""
+    plain = unicodedata.normalize("NFKC", label).casefold().strip()
+    return re.sub(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])", "", plain)
+
+
+def _check_classes(file, classes, lists):
+    """Each part has pictures of all classes; in test some may be missing, which is told."""
+    if len(classes) < 2:
+        raise UserError(f"{file}: only one class ({classes[0]!r}). A classifier needs at least two.")
+    for part, listed in lists.items():
+        there = set(listed.table["label"])
+        missing = [name for name in classes if name not in there]
+        if missing and part == "test":
+            log.warning(f"{file}: no rows of test are of the classes {', '.join(missing)}")
+        elif missing:
+            raise UserError(f"{file}: no rows of {part} are of the classes {', '.join(missing)}. Add some of each.")

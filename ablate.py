@@ -133,16 +133,18 @@ def report(workplace, trials, networks, note, args):
     header, texts = as_texts(table)
     charts = "chart.png" + ", choice.png" * ("ms" in table)
     log.info(f"\n{note}\n{format_table(texts, header)}\n-> {workplace.folder}: trials.csv, table.csv, table.md, {charts}")
-    if args.search:
-        axis = shlex.quote(best_axis(trials, table))
-        log.info(f"the best, with three seeds: python ablate.py {args.config} --seeds 3 --axis {axis}")
+    if args.search and len(trials) > 1:
+        log.info(f"the best, with three seeds: {again_with_seeds(workplace, trials, table, args)}")
 
 
-def best_axis(trials, table, number=3):
-    """The settings of the first rows of the table as an axis."""
+def again_with_seeds(workplace, trials, table, args, number=3):
+    """The command that trains the settings of the table's first rows with three seeds."""
     by_name = {settings(trial): trial for trial in trials}
     names = dict.fromkeys(table[key_columns(table)[:-1]].itertuples(index=False, name=None))
-    return " | ".join(shlex.join(by_name[name].options) for name in list(names)[:number])
+    axis = " | ".join(shlex.join(by_name[name].options) for name in list(names)[:number])
+    command = ["python", "ablate.py", args.config, "--seeds", "3", "--axis", axis, "--output", str(workplace.folder)]
+    command += ["--budget", f"{args.budget:g}"] if args.budget else []
+    return shlex.join([*command, *(["--cfg-options", *args.cfg_options] if args.cfg_options else [])])
 
 
 if __name__ == "__main__":

@@ -128,6 +128,11 @@ class Workplace:
         """The trial's config, before it is known who teaches it; UserError for a wrong key, type or value."""
         return load_config(self.config_path, [*self.base_options, *trial.options, f"seed={trial.seed}"])
 
+    def digest(self):
+        """A short word for what all trials have in common: other settings, another word."""
+        config = load_config(self.config_path, self.base_options)
+        return hashlib.sha256(repr([_what_it_learns(config, stage) for stage in ("student", "teacher")]).encode()).hexdigest()[:12]
+
     def check(self, trials):
         """Raise the UserErrors that need not wait until something was trained: of settings, and of pictures to draw."""
         numbers = {}
@@ -291,10 +296,12 @@ class Workplace:
 
 
 def _takes_time(config):
-    """option -> may an epoch take longer or shorter by it? By all but rates and shares, which are floats."""
+    """option -> may an epoch of the student take longer or shorter by it? By all but its rates and shares, which are floats."""
 
     def takes_time(option):
-        return not isinstance(value_at(config, option.partition("=")[0]), float)
+        key = option.partition("=")[0]
+        is_rate = key.startswith("student.") and isinstance(value_at(config, key), float)
+        return not is_rate or key == "student.ema_decay"  # with an average, two networks are judged after each epoch
 
     return takes_time
 
@@ -356,7 +363,7 @@ class Failures:
     def add(self, error, tried):
         """Of the trial that was the number `tried`, from 1."""
         self.errors.append(error)
-        reasons = {getattr(failure, "reason", failure) for failure in self.errors}
+        reasons = {failure.reason for failure in self.errors}
         if tried == len(self.errors) == 2 and len(reasons) == 1:
             raise UserError(f"stopped, since two trials of two failed for one reason. {error}") from error
 

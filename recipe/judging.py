@@ -22,12 +22,17 @@ MAX_TIMED = 200  # pictures that a network's speed is of
 
 
 def judge(workplace, trials, budget, kinds):
-    """(rows, right) of finished trials for `recipe.trial_table.summarise`: of each student, with INT8 also of that network."""
+    """(rows, right) of finished trials for `recipe.trial_table.summarise`: of each student, with INT8 also of that network.
+
+    Accuracies are of one answer a picture, without its mirror image, as the exported networks give it. INT8 is left out where a
+    seed's was refused, since the others would be compared with more seeds.
+    """
     rows, right = [], {}
+    refused = {settings(trial) for trial in trials if INT8 not in workplace.networks(trial, INT8 in kinds)}
     for trial in trials:
-        for kind in [FP32, *([INT8] if INT8 in workplace.networks(trial, INT8 in kinds) else [])]:
-            answers, row = right_answers(workplace, trial, kind), workplace.row(trial, budget) | {"network": kind}
-            rows.append(row if kind == FP32 else {**row, "accuracy": answers.mean()})
+        for kind in [FP32] if settings(trial) in refused else [FP32, INT8]:
+            answers = right_answers(workplace, trial, kind)
+            rows.append(workplace.row(trial, budget) | {"network": kind, "accuracy": answers.mean()})
             right.setdefault((*settings(trial), kind), {})[trial.seed] = answers
     return pd.DataFrame(rows), {key: pd.concat(by_seed, names=["seed", "path"]) for key, by_seed in right.items()}
 
@@ -75,6 +80,12 @@ def measure(workplace, trials, kinds):
     notes = {"pictures": [len(times[key]) for key in networks], "others_busy": round(busy, 2), "machine": machine()}
     write_csv(workplace.folder / "speed.csv", table.assign(**notes).reset_index())
     return table
+
+
+def network_of(workplace, trial):
+    """A text that is the same for trials whose networks take the same time."""
+    section = workplace.config(trial).student
+    return f"{model_arguments(section, 0)} {preprocessing_of(section)}"
 
 
 def untrained_fps(workplace, trial):

@@ -12,8 +12,9 @@ from optuna.trial import TrialState
 
 from common.errors import UserError
 from common.files import make_folder
-from recipe.ablation import INT8, Choice, Failures, Trial, check_keys, parse_axis
-from recipe.judging import untrained_fps
+from recipe.ablation import INT8, Choice, Failures, Trial, TrialFailed, check_keys, parse_axis
+from recipe.judging import network_of, untrained_fps
+from recipe.speed import quietly
 from utils.config import load_config, value_at
 from utils.metrics import contest_score
 from utils.runlog import log
@@ -93,11 +94,12 @@ class Search:
             self._check_same()
 
     def _check_same(self):
-        """One search has one space and one goal."""
+        """One search has one space, one goal, and the same settings besides."""
         what = {p.name: f"{p.distribution} {p.choices}" for p in self.parameters}
         what |= {"goal": f"{self.goal}, {self.target:g} FPS" if self.goal == "score" else self.goal, "budget": str(self.budget)}
+        what["the config"] = self.workplace.digest()
         before = self.study.user_attrs.get("what", what)
-        if before != what:
+        if before != what and self.study.get_trials(deepcopy=False):
             changed = ", ".join(sorted(key for key in before.keys() | what.keys() if before.get(key) != what.get(key)))
             raise UserError(f"{self.folder}: holds another search ({changed} differ). Name another --output, or delete it.")
         self.study.set_user_attr("what", what)
@@ -108,6 +110,7 @@ class Search:
         Returns the errors of those that failed here. Where the first two fail for the same reason, the others would too: UserError.
         """
         failures, tried = Failures(), 0
+        # Other errors than of a trial, such as of pictures that are not there, end the search; the same command takes the trial up.
         while (drawn := self._next(number)) is not None:
             asked, trial, lock = drawn
             place, tried = f"{len(self._names())}/{number}  {trial.name}", tried + 1
@@ -118,8 +121,8 @@ class Search:
             except optuna.TrialPruned as pruned:
                 self.study.tell(asked, state=TrialState.PRUNED)
                 log.info(f"{place}: stopped after {pruned}")
-            except UserError as error:  # of settings that do not go together, too
-                self.study.tell(asked, state=TrialState.FAIL, skip_if_finished=True)
+            except TrialFailed as error:
+                self.study.tell(asked, state=TrialState.FAIL)
                 log.info(f"{place}: failed. {error}")
                 failures.add(error, tried)
             finally:
@@ -133,7 +136,8 @@ class Search:
 
     def is_under_way(self):
         """Is any process at a trial?"""
-        return any(self._is_held(trial.number) for trial in self.study.get_trials(states=[TrialState.RUNNING]))
+        with FileLock(self.folder / "next.lock"):
+            return any(self._is_held(trial.number) for trial in self.study.get_trials(states=[TrialState.RUNNING]))
 
     def describe(self):
         """What became of the trials, in a line, and which settings mattered."""
@@ -158,7 +162,7 @@ class Search:
             for _ in range(REPEATS):
                 if len(self._names()) >= number and not self.study.get_trials(states=[TrialState.WAITING]):
                     return None
-                # The same draws whichever process asks, before and after an interruption.
+                # The same draws before and after an interruption, where one process after another asks.
                 self.study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(self.study.trials))
                 known = self._names()
                 asked = self.study.ask({parameter.name: parameter.distribution for parameter in self.parameters})
@@ -176,8 +180,8 @@ class Search:
     def _take_up_orphans(self):
         for trial in self.study.get_trials(states=[TrialState.RUNNING]):
             if not self._is_held(trial.number):
-                self.study.tell(trial.number, state=TrialState.FAIL)
                 self.study.enqueue_trial(trial.params, user_attrs={"taken_up": trial.number})
+                self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _lock(self, number):
         """Held by the process that a trial is with, as long as it lives."""
@@ -207,13 +211,26 @@ class Search:
         return Trial(tuple(parameter.choice(params[parameter.name]) for parameter in self.parameters), self.seed)
 
     def _try(self, asked, trial, place):
-        fps = untrained_fps(self.workplace, trial) if self.goal == "score" else None
+        try:
+            self.workplace.config(trial)
+        except UserError as error:  # of settings that do not go together
+            raise TrialFailed(self.workplace.place(trial).path, "m11.py", str(error)) from error
+        fps = self._fps(asked, trial) if self.goal == "score" else None
         value = lambda accuracy: accuracy if fps is None else float(contest_score(accuracy, fps, target=self.target))  # noqa: E731
         self.workplace.train(trial, self.budget, _Watch(asked, self.workplace.place(trial), value))
         row = self.workplace.row(trial, self.budget)
         self.study.tell(asked, value(row["accuracy"]))
         score = "" if fps is None else f", score {value(row['accuracy']):.4f} at {fps:.0f} FPS"
         log.info(f"{place}: accuracy {row['accuracy']:.4f}{score} in {row['minutes']:.1f} min")
+
+    def _fps(self, asked, trial):
+        """Pictures a second of the trial's network; each network is timed once, by whichever process comes first."""
+        network = network_of(self.workplace, trial)
+        known = [told.user_attrs["fps"] for told in self._told() if told.user_attrs.get("network") == network]
+        fps, busy = (known[0], None) if known else quietly(lambda: untrained_fps(self.workplace, trial))
+        for name, value in {"fps": fps, "others_busy": busy, "network": network}.items():
+            asked.set_user_attr(name, value)
+        return fps
 
 
 class _Watch:

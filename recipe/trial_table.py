@@ -1,6 +1,7 @@
 """What came of trials, setting by setting: accuracy and how sure it is, milliseconds, score, and which are worth choosing from."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from common.files import write_text
@@ -17,7 +18,8 @@ def summarise(rows, right, speeds=None, target=162.5):
 
     rows: of `Workplace.row`. right: {(setting, ..., network): bool by (seed, path)}, for the difference from the first row, in the
     mean over the seeds, with its 95 % interval. speeds: columns `ms`, `fps` and `mib`, by setting and network; with them come the
-    contest's score, full marks for speed from `target` pictures a second, and `front`: is no other both more accurate and faster?
+    contest's score, full marks for speed from `target` pictures a second, and `front`: is no row better in one of accuracy and `ms`
+    and as good in the other?
     """
     keys = key_columns(rows)
     groups = rows.groupby(keys, sort=False)
@@ -31,6 +33,12 @@ def summarise(rows, right, speeds=None, target=162.5):
         table["score"] = contest_score(table["mean"], table["fps"], target=target)
         table["front"] = _on_front(table["mean"].to_numpy(), table["ms"].to_numpy())
     return table.reset_index()
+
+
+def read_summary(path):
+    """The table of `summarise` that was written to `path`; names stay text, whatever they look like."""
+    names = key_columns(pd.read_csv(path, nrows=0))
+    return pd.read_csv(path, converters=dict.fromkeys(names, str))
 
 
 def key_columns(rows):

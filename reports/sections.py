@@ -1,13 +1,12 @@
 """The sections of a report, each from `Evidence` to what its part of the page shows. `Missing` says why there is nothing."""
 
 import numpy as np
-import pandas as pd
 from scipy.stats import binomtest
 
 from common.files import read_json
 from recipe.pictures import SEEN
 from recipe.testing import TEACHER
-from recipe.trial_table import name_of
+from recipe.trial_table import name_of, read_summary
 from reports import plots
 from reports.evidence import Missing
 from reports.picture_sections import answered_by, classes, hardest, labels_to_look_at
@@ -166,7 +165,7 @@ def _trials(evidence):
     path = evidence.folder.path / "ablation" / "table.csv"
     if not path.is_file():
         return []
-    table = pd.read_csv(path).head(MAX_TRIALS)
+    table = read_summary(path).head(MAX_TRIALS)
     return [{**row, "name": name_of(row)} for row in table.to_dict("records")]
 
 

@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.files import sha256, write_csv, write_json, write_text
 from recipe.ablation import FP32, REPO, Trial, TrialFailed, Workplace, parse_axis, plan
 from recipe.pictures import open_data, preprocessing_of
-from recipe.trial_table import as_texts, draw, draw_choice, summarise
+from recipe.trial_table import as_texts, draw, draw_choice, read_summary, summarise
 from utils.config import as_python, load_config
 from utils.run_folder import RunFolder
 from utils.session import Session
@@ -209,6 +209,16 @@ def test_budget_becomes_epochs_by_timing_each_setting_once(config, calls, tmp_pa
     assert len(calls) == 4 + 1  # rates do not take time
 
 
+@pytest.mark.parametrize(
+    ("axis", "timed"), [("teacher.lr=1e-3,5e-4", 2), ("student.ema_decay=0,0.99", 2), ("student.lr=1e-3,1e-4", 1)]
+)
+def test_what_an_epoch_may_take_longer_by_is_timed(config, calls, tmp_path, axis, timed):
+    arguments = ["--axis", axis, "--seeds", "1", "--budget", "5", "--output", str(tmp_path)]
+    ablate.main([str(config), *arguments, "--cfg-options", "student.teacher_weight=0.2"])
+    assert len(list(tmp_path.glob("timing/*"))) == timed
+    assert len(list(tmp_path.glob("teachers/*"))) == (2 if "teacher" in axis else 1)
+
+
 def test_reporting_trains_nothing(config, calls, tmp_path):
     arguments = [str(config), *TAUGHT, "--output", str(tmp_path / "out"), "--budget", "5"]
     ablate.main([*arguments[:1], "--report", *arguments[1:]])
@@ -280,7 +290,7 @@ def test_a_failure_does_not_stop_the_others(config, calls, tmp_path, capsys):
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 1
 
 
-def test_a_trial_that_cannot_be_exported_is_told_and_in_the_table_without_a_speed(config, calls, tmp_path, capsys):
+def test_a_trial_that_cannot_be_exported_is_told_and_in_the_table_all_the_same(config, calls, tmp_path, capsys):
     arguments = [str(config), "--axis", "student.lr=1e-4,1e-5", "--seeds", "1", "--output", str(tmp_path)]
     ablate.main(arguments)
     assert "the exported files answer differently" in capsys.readouterr().out
@@ -421,7 +431,12 @@ def test_study_in_a_config_trains_real_students_and_leaves_the_run_alone(tmp_pat
     open_data(Session(of_the_run, place, torch.device("cpu")), preprocessing_of(of_the_run.student))
     before = files(place.path)
     ablate.main([str(config), "--shard", "2/4"])  # the first choice, with the second seed
+    ablate.main([str(config), "--report"])
     assert files(place.path) == before
+    (timed,) = pd.read_csv(place.path / "ablation" / "speed.csv").to_dict("records")
+    assert 0.1 < timed["ms"] < 1000
+    assert timed["mib"] > 1
+    assert read_summary(place.path / "ablation" / "table.csv")["ms"].tolist() == [timed["ms"]]
     rows = pd.read_csv(place.path / "ablation" / "trials.csv")
     ((choice, seed, accuracy),) = rows[["axis 1", "seed", "accuracy"]].itertuples(index=False)
     assert (choice, seed) == ("student.mixing=cutmix", of_the_run.seed + 1)

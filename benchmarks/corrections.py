@@ -58,7 +58,7 @@ def main(argv=None):
     for name, table in zip(TABLES[1:], corrected, strict=True):
         write_csv(output / name, table)
     print(f"\n{format_table(found, ('suspects', 'wrong labels found', 'recall', 'precision'))}\n")
-    options = ["--cfg-options", *args.cfg_options] if args.cfg_options else []
+    options = ["--no-speed", *(["--cfg-options", *args.cfg_options] if args.cfg_options else [])]
     ablate.main([args.config, "--axis", axis, "--seeds", str(args.seeds), "--output", str(output / "ablation"), *options])
     table = pd.DataFrame(compare_students(workplace, trials))
     table["student"] = [Path(kind).name for kind in table["student"]]

@@ -56,7 +56,7 @@ def main(argv=None):
         moved = move_labels(Path(config.data.root), share)
         write_csv(place / "moved.csv", moved)
         options = [*args.cfg_options, f"data.corrections={place / 'moved.csv'}"]
-        how = ["--report"] if args.report else ["--shard", args.shard] if args.shard else []
+        how = ["--no-speed"] + (["--report"] if args.report else ["--shard", args.shard] if args.shard else [])
         ablate.main([args.config, "--seeds", str(seeds), "--output", str(place / "ablation"), *how, "--cfg-options", *options])
         workplace = Workplace(place / "ablation", args.config, options)
         found = compared(workplace, plan(axes, [config.seed + i for i in range(seeds)]), share, moved)

@@ -60,7 +60,8 @@ def open_answers(args, predictor):
         return Terminal(predictor.classes)
     made_with = {
         "model": [sha256(file) for file in predictor.files], "classes": predictor.classes, "flip": predictor.flip,
-        "reject_below": predictor.reject_below, "max_pixels": args.max_pixels, "root": os.path.abspath(args.root),
+        "temperature": predictor.temperature, "reject_below": predictor.reject_below, "max_pixels": args.max_pixels,
+        "root": os.path.abspath(args.root), "explain": args.explain and os.path.abspath(args.explain),
     }  # fmt: skip
     return AnswerFile(args.output, predictor.classes, made_with)
 
@@ -128,11 +129,14 @@ def find_pictures(paths):
 
 
 def listed_pictures(table, column, root):
-    """(path as it stands there, file) for each row of a table, a part of which is in memory; UserError at once for a bad one."""
+    """(path as it stands there, file) for each row of a table, a part of which is in memory; UserError at once for a bad one.
+
+    Rows without a path are left out.
+    """
     way_out = "Say which column has the paths: --path-column NAME."
     parts = table_parts(table, {"path": column}, "--list", way_out)
     parts = itertools.chain([next(parts)], parts)
-    return ((path, root / path) for part in parts for path in part["path"])
+    return ((path, root / path) for part in parts for path in part["path"] if path)
 
 
 def _existing(path):

@@ -83,7 +83,7 @@ def _faults(corrections, table, classes):
         where = f"row {row}: {path!r}"
         if path not in paths:
             named_so = elsewhere.get(PurePosixPath(path).name)
-            yield f"{where} is no picture of data.root" + (f" (of that name: {named_so!r})" if named_so else "")
+            yield f"{where} is none of the training pictures" + (f" (of that name: {named_so!r})" if named_so else "")
         elif path in seen:
             yield f"{where} is {label!r} here and {seen[path]!r} in another row"
         seen[path] = label

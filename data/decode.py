@@ -2,7 +2,7 @@
 
 Formats: JPEG (baseline, progressive, arithmetic; grey, colour, CMYK), PNG, WebP, BMP, TIFF, GIF and PNM, up to 16 bits a value;
 animations and files of several pages give their first picture. Python reads HEIC, AVIF, JPEG XL and JPEG 2000 besides
-(`only_read_here`), with more than 8 bits a value scaled to 8.
+(`only_read_here`), with more than 8 bits a value scaled to 8; animated JPEG XL is refused.
 
 A picture is complete when its file brings the data of every pixel of that first picture, and its decoder has nothing to complain
 about on the way. So truncated files are refused, and those that were cut or filled up with zeros and still end as they should:

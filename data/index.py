@@ -237,6 +237,8 @@ def _refuse_other_classes(root, wanted, found, key):
 def _refuse_empty_classes(root, classes, table, key):
     suffixes = {label: {Path(path).suffix.lower() for path in part["path"]} for label, part in table.groupby("label")}
     empty = [label for label in classes if label not in suffixes]
+    if key == KEYS["test"] and not suffixes:
+        raise UserError(f"{root}: no pictures in any of its class folders. Add some, or leave {key} out.")
     if empty and key == KEYS["test"]:
         log.warning(f"{root}: no pictures of the classes {', '.join(empty)}")
     elif empty:

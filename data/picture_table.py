@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import unicodedata
+from itertools import takewhile
 from pathlib import Path
 
 from common.errors import UserError
@@ -21,6 +22,7 @@ log = logging.getLogger("run")
 COLUMNS = {"path": "path", "label": "label", "split": "split"}  # as they are called where `data.columns` says nothing else
 FEW_ROWS = 2  # a class of so few, called nearly as another one, is taken for a slip of the pen
 ALIKE = 0.8  # of 1, as difflib counts
+MANY = 1000  # different labels that, with fewer than two rows each, are no classes
 
 
 def list_table(file, root, classes=None, columns=None, splits=None, report=None):
@@ -37,6 +39,7 @@ def list_table(file, root, classes=None, columns=None, splits=None, report=None)
     table["part"] = _parts(table["split"], splits or {}) if "split" in table else "train"
     if classes is not None:
         table["label"] = _named(table["label"], classes)
+    _refuse_other_column(file, table["label"], classes or ())
     states, lost = _states(root, table)
     faults = [*_faults_of_paths(table, lost), *_faults_of_parts(table), *_faults_of_labels(table, classes)]
     _refuse(file, faults, report, _where_they_are(file, root, table, lost))
@@ -124,20 +127,21 @@ def _faults_of_labels(table, classes):
     sizes = table["label"].value_counts().to_dict()
     in_training = set(table["label"][table["part"] == "train"])
     respelt = _respelt(sizes) if classes is None else {}
-    odd = {label for label in sizes if not is_class_name(label)}
-    for row, label in zip(table["row"], table["label"], strict=True):
+    faults = {}  # label: what is wrong with it
+    for label in sizes:
         if not label.strip():
-            yield row, "no label"
-        elif label in odd:
-            yield row, f"the label {label!r} has line breaks or control characters in it"
+            faults[label] = "no label"
+        elif not is_class_name(label):
+            faults[label] = f"the label {label!r} has line breaks or control characters in it"
         elif classes is not None and label not in classes:
             numbers = f" and no number from 0 to {len(classes) - 1}" if label.isdecimal() else ""
-            yield row, f"the label {label!r} is none of data.classes{numbers}{near(label, classes)}"
+            faults[label] = f"the label {label!r} is none of data.classes{numbers}{near(label, classes)}"
         elif label in respelt:
             other = respelt[label]
-            yield row, f"the label {label!r} ({sizes[label]} rows) is like {other!r} ({sizes[other]} rows)"
+            faults[label] = f"the label {label!r} ({sizes[label]} rows) is like {other!r} ({sizes[other]} rows)"
         elif classes is None and in_training and label not in in_training:
-            yield row, f"the label {label!r} is in no row of train{near(label, in_training)}"
+            faults[label] = f"the label {label!r} is in no row of train{near(label, in_training)}"
+    return [(row, faults[label]) for row, label in zip(table["row"], table["label"], strict=True) if label in faults]
 
 
 def _refuse(file, faults, report, hint):
@@ -161,12 +165,22 @@ def _refuse(file, faults, report, hint):
 def _where_they_are(file, root, table, lost):
     """Where relative paths that were not found below `root` lie instead, if all of them do."""
     relative = [path for path in lost if not os.path.isabs(path)]
-    if relative and all((file.parent / path).is_file() for path in relative):
+    if relative and all(os.path.isfile(file.parent / path) for path in relative):
         return f" The files lie beside the table: data.root={file.parent}"
     return f" Relative paths begin at data.root, {root}." if relative else ""
 
 
 # Labels
+
+
+def _refuse_other_column(file, labels, classes):
+    """Such as one of captions or of file names."""
+    unknown = set(labels) - {*classes}
+    if len(unknown) > MANY and 2 * len(unknown) > len(labels):
+        raise UserError(
+            f"{file}: {len(unknown)} different labels in {len(labels)} rows, such as {min(unknown)!r}. Is that the column of the "
+            "classes? If not, say which is: data.columns=dict(label=...)."
+        )
 
 
 def _named(labels, classes):
@@ -184,27 +198,36 @@ def _respelt(sizes):
     Others that are nearly the same, and in much fewer rows, are told.
     """
     by_frequency = sorted(filter(is_class_name, sizes), key=lambda label: (-sizes[label], label))
-    usual, respelt = {}, {}
+    usual, respelt = {}, {}  # usual: {simplified: label}
     for label in by_frequency:
-        other = usual.setdefault(_simplified(label), label)
-        nearest = next((name for name in usual.values() if name != label and _are_alike(name, label)), None)
-        if other != label:
-            respelt[label] = other
-        elif nearest and sizes[label] <= FEW_ROWS and 4 * sizes[label] <= sizes[nearest]:
+        simple, few = _simplified(label), sizes[label] <= FEW_ROWS
+        if simple in usual:
+            respelt[label] = usual[simple]
+            continue
+        least = sizes[label] * (4 if few else 20)
+        larger = takewhile(lambda other, least=least: sizes[usual[other]] >= least, usual)
+        nearest = usual.get(_first_alike(simple, larger))
+        if nearest and few:
             respelt[label] = nearest
-        elif nearest and 20 * sizes[label] <= sizes[nearest]:
+        elif nearest:
             log.warning(
                 f"the label {label!r} ({sizes[label]} rows) is like {nearest!r} ({sizes[nearest]} rows). Are they two classes?"
             )
+        usual[simple] = label
     return respelt
 
 
-def _are_alike(a, b):
-    """Whether a slip of the pen makes one of the other; names that differ by their numbers are not alike."""
-    a, b = _simplified(a), _simplified(b)
-    if re.sub(r"\d+", "", a) == re.sub(r"\d+", "", b):
-        return False
-    return sorted(a) == sorted(b) or difflib.SequenceMatcher(None, a, b).ratio() >= ALIKE
+def _first_alike(name, others):
+    """The first that a slip of the pen makes `name` of, or None; names that differ by their numbers are not alike."""
+    matcher, letters, without_numbers = difflib.SequenceMatcher(None, b=name), sorted(name), re.sub(r"\d+", "", name)
+    for other in others:
+        matcher.set_seq1(other)
+        if matcher.real_quick_ratio() < ALIKE or matcher.quick_ratio() < ALIKE:  # upper bounds
+            continue
+        is_alike = sorted(other) == letters or matcher.ratio() >= ALIKE
+        if is_alike and re.sub(r"\d+", "", other) != without_numbers:
+            return other
+    return None
 
 
 def _simplified(label):

@@ -1,6 +1,7 @@
 """A table as people have it, CSV or Parquet, a part at a time: the cells of some columns as text, with the row of each."""
 
-import warnings
+import csv
+from itertools import count, islice
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from data.listing import near
 
 PARQUET = (".parquet", ".pq")
 ROWS = 50_000  # in memory at a time
+csv.field_size_limit(2**31 - 1)  # columns that are not wanted may hold whole pictures
 
 
 def read_table(file, columns, key, way_out, optional=()):
@@ -28,19 +30,18 @@ def table_parts(file, columns, key, way_out, optional=()):
     is_parquet = Path(file).suffix.lower() in PARQUET
     next_row = 1 if is_parquet else 2
     try:
-        with warnings.catch_warnings(action="ignore", category=pd.errors.ParserWarning):  # more cells than columns
-            for part in _parquet_parts(file, {*columns.values()}) if is_parquet else _csv_parts(file):
-                columns = {ours: theirs for ours, theirs in columns.items() if ours not in optional or theirs in part}
-                _check_columns(file, columns, list(part.columns), way_out)
-                cells = {name: part[theirs].map(_as_text) for name, theirs in columns.items()}
-                yield pd.DataFrame({**cells, "row": range(next_row, next_row + len(part))})
-                next_row += len(part)
+        for part in (_parquet_parts if is_parquet else _csv_parts)(file, {*columns.values()}):
+            columns = {ours: theirs for ours, theirs in columns.items() if ours not in optional or theirs in part}
+            _check_columns(file, columns, list(part.columns), way_out)
+            cells = {name: part[theirs].map(_as_text) for name, theirs in columns.items()}
+            yield pd.DataFrame({**cells, "row": range(next_row, next_row + len(part))})
+            next_row += len(part)
     except UserError:
         raise
     except FileNotFoundError as error:
         raise UserError(f"{file}: no such file ({key}).") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 text. Save the table as CSV in UTF-8.") from error
+        raise UserError(f"{file}: not UTF-8 text. Save the table in UTF-8.") from error
     except Exception as error:  # damaged Parquet ends in errors of many kinds
         if isinstance(error, OSError) and error.errno:
             raise os_user_error(error, file, "read") from error
@@ -49,10 +50,32 @@ def table_parts(file, columns, key, way_out, optional=()):
         raise UserError(f"{file}: cannot be read as {kind} ({reason}). It is a table with the columns {wanted}.") from error
 
 
-def _csv_parts(file):
-    how = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False, "skip_blank_lines": False}
-    with pd.read_csv(file, chunksize=ROWS, **how) as parts:
-        yield from parts
+def _csv_parts(file, wanted):
+    """As `_parquet_parts`."""
+    with open(file, encoding="utf-8-sig", newline="") as opened:
+        rows = csv.reader(opened, strict=True)
+        names = next(rows, None)
+        if not names:
+            raise ValueError("no columns in its first line")
+        yield pd.DataFrame(columns=list(dict.fromkeys(names)))
+        places = {name: names.index(name) for name in wanted & {*names}}
+        for first in count(2, ROWS):
+            part = list(islice(rows, ROWS))
+            if not part:
+                return
+            _check_lengths(file, part, first, len(names))
+            cells = {name: [row[k] if k < len(row) else "" for row in part] for name, k in places.items()}
+            yield pd.DataFrame(cells, dtype=object)
+
+
+def _check_lengths(file, rows, first, num_columns):
+    """Blank cells behind the last column are none."""
+    for number, row in enumerate(rows, first):
+        if any(map(str.strip, row[num_columns:])):
+            raise UserError(
+                f"{file}: row {number} has more cells than the first line has columns: {', '.join(map(repr, row))}. "
+                "A cell with a comma in it needs quotes around it."
+            )
 
 
 def _parquet_parts(file, wanted):
@@ -78,4 +101,6 @@ def _as_text(cell):
         if cell != cell:  # nothing, in a row that ends early or a column of numbers
             return ""
         cell = int(cell) if cell.is_integer() else cell
+    if isinstance(cell, bytes):
+        return cell.decode()
     return "" if cell is None else str(cell)

@@ -87,15 +87,20 @@ class AnswerFile(Answers):
         self.is_json = self.path.suffix.lower() == ".json"
 
     def __enter__(self):
-        if self.part.exists():
-            self._check_note()
-        else:
-            write_json(self.note, self.made_with)
         try:
             self._file = open(self.part, "ab", buffering=0)
         except OSError as error:
             raise os_user_error(error, self.part) from error
-        _claim(self._file, self.part)
+        try:
+            _claim(self._file, self.part)
+            self._is_new = not self._file.tell()
+            if self._is_new:
+                write_json(self.note, self.made_with)
+            else:
+                self._check_note()
+        except Exception:
+            self._file.close()
+            raise
         return self
 
     def __exit__(self, kind, error, traceback):
@@ -104,6 +109,9 @@ class AnswerFile(Answers):
                 self._finish()
         if kind is None:
             os.replace(self.part, self.path)
+            self.note.unlink(missing_ok=True)
+        elif self._is_new and not self.count and isinstance(error, UserError):
+            self.part.unlink(missing_ok=True)
             self.note.unlink(missing_ok=True)
         elif self.count and not isinstance(error, UserError):
             log.info(f"{self.count} answers are kept in {self.part}; the same command goes on.")

@@ -8,7 +8,7 @@ import numpy as np
 from common.errors import UserError
 from data.dataset import ImageDataset, open_listed, shared_contents
 from data.folds import assign_folds
-from data.index import KEYS, check_class_folders, find_parts, list_root
+from data.index import KEYS, find_parts, list_images, list_root
 from data.picture_table import list_table
 from data.preprocessing import Preprocessing
 from data.textiles import write_textiles
@@ -59,11 +59,11 @@ def name_parts(data):
 def open_data(run, preprocessing):
     """The pictures that are trained on and, or None, those of a validation part, cached as `preprocessing` squares them.
 
-    Of a test part only the names of its class folders are looked at.
+    Of a test part only names are looked at.
     """
     dataset = open_training(run, preprocessing)
     if run.config.data.test_root:
-        check_class_folders(run.config.data.test_root, dataset.classes, KEYS["test"])
+        list_images(run.config.data.test_root, dataset.classes, KEYS["test"])
     validation = _open_part(run, preprocessing, "validation", dataset.classes)
     if validation is not None:
         _tell_shared(dataset, validation, "training data")
@@ -80,10 +80,12 @@ def open_training(run, preprocessing):
 
 
 def open_test(run, preprocessing, dataset):
-    """Those of the test part, None where there is none; how many of them are in `dataset`, the training pictures, too is told."""
+    """Those of the test part, None where there is none; which are in `dataset`, the training pictures, or unlabelled is told."""
     test = _open_part(run, preprocessing, "test", dataset.classes)
     if test is not None:
         _tell_shared(dataset, test, "training data", name="test")
+        if unlabelled := open_unlabelled(run, preprocessing):
+            _tell_shared(unlabelled, test, "unlabelled pictures", name="test")
     return test
 
 
@@ -124,8 +126,8 @@ def _listed(data, name, classes, folder):
         report = folder / "bad_rows.txt"
         in_table = list_table(data.table, data.root, data.classes, data.columns, data.splits, report)
         del roots["train"]
-    if name in in_table and roots.get(name):
-        raise UserError(f"{KEYS[name]}: the table {data.table} has {name} pictures too. Leave one of the two out.")
+    if twice := next((part for part in in_table if roots.get(part)), None):
+        raise UserError(f"{KEYS[twice]}: the table {data.table} has {twice} pictures too. Leave one of the two out.")
     if name in in_table:
         return in_table[name]
     return list_root(roots[name], name, classes) if roots.get(name) else None

@@ -132,6 +132,7 @@ class Predictor:
     classes: list[str]
     flip = False  # answer with the mean of the picture and its mirror image
     reject_below = 0.0  # confidence below which the class is unknown
+    temperature = 1.0  # by which the logits are divided here, besides what the files do
     preprocessing: Preprocessing
 
     def read(self, path, max_pixels=MAX_PIXELS):
@@ -164,8 +165,8 @@ class CheckpointPredictor(Predictor):
         self.model, self.meta, self.classes, self.preprocessing = saved.model, saved.meta, saved.classes, saved.preprocessing
         run = RunFolder(self.path.absolute().parent.parent)
         if run.is_exported(path):
-            temperature, self.reject_below = read_answering(run.exported.manifest)
-            divide_logits(self.model.head, temperature)
+            self.temperature, self.reject_below = read_answering(run.exported.manifest)
+            divide_logits(self.model.head, self.temperature)
 
     def logits(self, pixels):
         with torch.inference_mode():

@@ -67,7 +67,7 @@ def test_every_wrong_row_is_told_at_once(dataset, corrected):
         corrected(f"path,label\n{moved},drop\n{first},{wrong}\n{second},drop\n{second},{dataset.classes[1]}\n")
     message = str(error.value)
     assert "3 rows make no sense" in message
-    assert f"row 2: '{moved}' is no picture of data.root (of that name: '{first}')" in message
+    assert f"row 2: '{moved}' is none of the training pictures (of that name: '{first}')" in message
     assert f"row 3: '{first}' has the label '{wrong}'" in message
     assert f"row 5: '{second}' is '{dataset.classes[1]}' here and 'drop' in another row" in message
 

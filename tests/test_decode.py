@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -257,6 +258,45 @@ def test_a_jpeg_within_jpeg_xl_has_its_own_pixels():
 def test_sizes_of_jpeg_xl_are_read_from_its_header(size):
     header = jxl.read_header(encoded("JXL", Image.new("RGB", size)))
     assert (header.width, header.height) == size
+
+
+@pytest.mark.parametrize("behind_size", ["0 0", "1 1 11111 111 0", "1 0 01 {18} 000 00 {9} 1 1 11 {9} 000 00", "0 1 0 11 {12} 111"])
+def test_animated_jpeg_xl_is_refused_whatever_its_header_has_before_it_says_so(behind_size):
+    """A size for showing and a preview. 8 x 8 pixels, more follows, not turned."""
+    for animated in "01":
+        bits = f"1 00000 100 0 1 000 {behind_size} {animated}".format(*("1" * count for count in range(19))).replace(" ", "")
+        content = b"\xff\x0a" + int(bits[::-1], 2).to_bytes(20, "little")
+        with pytest.raises(UnreadableImage, match="an animated JPEG XL") if animated == "1" else contextlib.nullcontext():
+            assert jxl.read_header(content)[:3] == (8, 8, False)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA"])
+def test_jpeg_xl_may_be_of_sixteen_bits_in_every_mode(mode, monkeypatch):
+    values = np.full((2, 3, len(mode)), 257 * 60, np.uint16)
+    values[..., 3 if mode == "RGBA" else 1 :] = 65535 if "A" in mode else 257 * 60
+    info = SimpleNamespace(mode=mode, width=3, height=2)
+    monkeypatch.setattr(jxl, "Decoder", lambda **options: lambda content: (False, info, values.tobytes()))
+    assert (jxl.decode(b"") == 60).all()
+
+
+def test_premultiplied_alpha_lies_over_white():
+    half = np.full((HEIGHT, WIDTH, 4), (100, 0, 50, 128), np.uint8)
+    assert np.abs(decode_rgb(heif(half, mode="RGBa")).astype(int) - (227, 127, 177)).max() <= 3
+
+
+def test_parts_of_no_width_in_a_photograph_end_in_no_time():
+    """Once 6 KB of them were gone through 65 million times."""
+    whole = heif(pixels())
+    at, count = whole.index(b"iloc"), 1000
+    for sizes in (b"\0\0", b"\1\0"):
+        places = (b"\0\1" + bytes(2) + b"\xff\xff") * count
+        box = b"iloc" + bytes(4) + sizes + count.to_bytes(2, "big") + places
+        old = int.from_bytes(whole[at - 4 : at], "big")
+        meta = whole.index(b"meta") - 4
+        grown = int.from_bytes(whole[meta : meta + 4], "big") + len(box) + 4 - old
+        crafted = whole[:meta] + grown.to_bytes(4, "big") + whole[meta + 4 : at - 4] + (len(box) + 4).to_bytes(4, "big") + box
+        with pytest.raises(UnreadableImage, match="several parts in one place" if sizes == b"\0\0" else "a box without its end"):
+            decode_rgb(crafted + whole[at - 4 + old :])
 
 
 def test_every_format_has_a_reader():

@@ -18,11 +18,11 @@ from tiny_networks import write_student, write_tiny_ir
 
 import predict
 from common.errors import UserError
-from common.files import read_csv, write_csv, write_json
+from common.files import read_csv, sha256, write_csv, write_json
 from data.decode import read_rgb
 from recipe import explaining
 from recipe.answers import AnswerFile
-from recipe.predictor import IrPredictor
+from recipe.predictor import IrPredictor, Predictor
 from utils.checkpoints import load_checkpoint
 from utils.run_folder import RunFolder
 
@@ -200,6 +200,7 @@ def test_a_table_names_pictures_and_its_paths_come_back(ir, answers, kind, tmp_p
     [
         ("file\na.jpg\n", "without 'path'. Say which column has the paths: --path-column NAME"),
         ("path\n", "l.csv: names no pictures"),
+        ("path,note\n,a\n\n", "l.csv: names no pictures"),
         ("", "cannot be read as CSV"),
         (None, "l.csv: no such file (--list)"),
     ],
@@ -208,7 +209,7 @@ def test_a_table_that_names_no_pictures_is_refused(ir, text, message, tmp_path):
     if text is not None:
         (tmp_path / "l.csv").write_text(text)
     assert message in refusal("predict.py", ir, "--list", "l.csv", "--output", "answers.csv", cwd=tmp_path)
-    assert not (tmp_path / "answers.csv").exists()
+    assert set(os.listdir(tmp_path)) <= {"l.csv"}
 
 
 def test_a_long_table_is_not_kept_in_memory(tmp_path):
@@ -225,7 +226,7 @@ def test_a_long_table_is_not_kept_in_memory(tmp_path):
 
 def interrupted(monkeypatch, after, *arguments, cwd):
     """Ctrl-C at the picture number `after`, from 0."""
-    read, asked = IrPredictor.read, []
+    read, asked = Predictor.read, []
 
     def interrupt(self, *arguments):
         asked.append(arguments[0])
@@ -234,7 +235,7 @@ def interrupted(monkeypatch, after, *arguments, cwd):
         return read(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(IrPredictor, "read", interrupt)
+        patch.setattr(Predictor, "read", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_script("predict.py", *arguments, cwd=cwd)
 
@@ -308,10 +309,25 @@ def test_another_command_does_not_go_on_where_one_was_interrupted(ir, change, tm
     assert (tmp_path / "answers.part.csv").read_bytes() == before
 
 
+def test_a_checkpoint_that_was_calibrated_since_and_maps_elsewhere_do_not_go_on(tmp_path, monkeypatch):
+    run = RunFolder(tmp_path / "run")
+    write_student(run.student.best)
+    for name in ("a.jpg", "b.jpg"):
+        picture(tmp_path / "p" / name)
+    arguments = [run.student.best, "p", "--output", "answers.csv"]
+    interrupted(monkeypatch, 1, *arguments, cwd=tmp_path)
+    assert "it differs in: explain)" in refusal("predict.py", *arguments, "--explain", "maps", cwd=tmp_path)
+    exported = {"checkpoint": {"file": "best.pth", "sha256": sha256(run.student.best)}, "calibration": {"temperature": 2.0}}
+    write_json(run.exported.manifest, exported)
+    assert "it differs in: temperature)" in refusal("predict.py", *arguments, cwd=tmp_path)
+
+
 def test_two_processes_do_not_write_the_same_answers(tmp_path):
     first, second = (AnswerFile(tmp_path / "answers.csv", ["x"], {}) for _ in range(2))
-    with first, pytest.raises(UserError, match="another process is writing it"), second:
-        pass
+    other = AnswerFile(tmp_path / "answers.csv", ["y"], {"flip": True})
+    for late in (second, other):
+        with first, pytest.raises(UserError, match="another process is writing it"), late:
+            pass
 
 
 # What is refused

@@ -18,7 +18,7 @@ from data.view_targets import softmax
 from data.views import to_device
 from models import build_model
 from recipe import stored_views, view_store
-from recipe.pictures import open_data, preprocessing_of, student_split
+from recipe.pictures import open_data, open_test, preprocessing_of, student_split
 from recipe.saved_model import load_model
 from recipe.stored_views import open_stored_views
 from recipe.training import Training, train_batches
@@ -381,6 +381,15 @@ def test_an_unlabelled_copy_of_a_held_out_picture_is_told(run, textiles, tmp_pat
     opened(started)
     assert said.text.count("is also in the unlabelled pictures") == 1
     assert f"{judge!r} is also in the unlabelled pictures ('judge.jpg')" in said.text
+
+
+def test_an_unlabelled_copy_of_a_test_picture_is_told(run, pool, textiles, said):
+    started = run(f"data.unlabelled={pool}", f"data.test_root={textiles / 'validation'}")
+    said.clear()
+    preprocessing = preprocessing_of(started.config.student)
+    open_test(started, preprocessing, open_data(started, preprocessing)[0])
+    (line,) = [line for line in said.text.splitlines() if "the test picture" in line]
+    assert "is also in the unlabelled pictures ('judge.jpg'): its accuracy is flattered" in line
 
 
 def test_a_student_learns_from_both(pool, workplace, teacher, by_torch):

@@ -156,6 +156,18 @@ def test_rare_classes_and_numbered_ones_are_no_slips_of_the_pen(root, rows, tmp_
 
     assert {"wool", "wool2"} <= set(listed(["wool"] * 11 + ["wool2"]))
     assert {"shirt", "skirt"} <= set(listed(["shirt"] * 9 + ["skirt"] * 3))
+    assert "Are they two classes?" not in said.text
+    assert {"shirt", "skirt"} <= set(listed(["shirt"] * 60 + ["skirt"] * 3))
+    assert "the label 'skirt' (3 rows) is like 'shirt' (60 rows). Are they two classes?" in said.text
+
+
+def test_many_labels_are_compared_in_no_time_and_a_column_of_captions_is_none_of_classes(root, rows, refused):
+    many = [(f"{i}.jpg", f"{word}{word[::-1]}") for i in range(5) for word in map("{:012b}".format, range(2000))]
+    assert "10000 rows cannot be used" in refused(many)  # no such files
+    captions = [(rows[0][0], f"caption {i}") for i in range(1680)]
+    for classes in (None, ["shirt", "dress"]):
+        said = refused(captions, classes=classes)
+        assert "1680 different labels in 1680 rows, such as 'caption 0'. Is that the column of the classes?" in said
 
 
 def test_parts_have_the_classes_of_train(root, rows, refused, tmp_path, said):
@@ -194,6 +206,10 @@ def test_what_decoding_finds_is_told_with_the_row(root, rows, tmp_path):
         ("l.csv", "path,label\nä,b\n".encode("latin-1"), "not UTF-8 text"),
         ("l.parquet", b"path,label\na,b\n", "cannot be read as Parquet"),
         ("l.parquet", b"PAR1" + bytes(40) + b"PAR1", "cannot be read as Parquet"),
+        ("l.csv", b"\npath,label\n", "no columns in its first line"),
+        ("l.csv", b'path,label\n"a,b\n', "cannot be read as CSV"),
+        ("l.csv", b"path,label\na,b\nc,d, e\n", "row 3 has more cells than the first line has columns: 'c', 'd', ' e'."),
+        ("l.csv", b"path,label\n" + b"a" * 300 + b",b\n", "File name too long"),
         ("none.csv", None, "no such file (data.table)"),
     ],
 )
@@ -205,6 +221,20 @@ def test_what_is_no_such_table_is_told(tmp_path, name, content, message):
     assert message in str(caught.value)
 
 
+def test_binary_columns_of_parquet_are_text_in_utf8(root, rows, tmp_path):
+    file, text = tmp_path / "l.parquet", list_table(write(tmp_path / "l.csv", rows), root)["train"]
+    of_bytes = [(path.encode(), label.encode()) for path, label in rows]
+    assert list_table(write(file, of_bytes), root)["train"].table.equals(text.table)
+    with pytest.raises(UserError, match="not UTF-8"):
+        list_table(write(file, [(b"a.jpg", b"\xff")]), root)
+
+
+def test_cells_behind_the_last_column_may_be_blank(root, rows, tmp_path):
+    file = tmp_path / "l.csv"
+    file.write_text("path,label\n" + "".join(f"{path},{label},, \n" for path, label in rows))
+    assert list_table(file, root)["train"].table["path"].tolist() == sorted(path for path, _ in rows)
+
+
 def test_files_beside_the_table_are_found_for_the_user(root, rows, tmp_path):
     (tmp_path / "nowhere").mkdir()
     with pytest.raises(UserError, match=f"The files lie beside the table: data.root={root}"):
@@ -213,12 +243,15 @@ def test_files_beside_the_table_are_found_for_the_user(root, rows, tmp_path):
 
 def test_options_that_make_no_sense_are_refused(rows, root, tmp_path):
     write(tmp_path / "l.csv", [(*row, "val") for row in rows], "path", "label", "split")
+    parts = [(*row, "test" if i < 9 else "train") for i, row in enumerate(rows)]
+    write(tmp_path / "parts.csv", parts, "path", "label", "split")
     write_config(tmp_path, root, None)
     for options, message in (
         (["data.columns.path=file"], "config: data.columns: says how data.table is written, but there is none"),
         (["data.table=l.csv", "data.columns.pth=file"], "config: data.columns.pth: there is no such. It takes path, label, split"),
         (["data.table=l.csv", "data.splits.vall=dev"], "config: data.splits.vall: there is no such. It takes train, val, test"),
         (["data.table=l.csv"], "l.csv: no rows of train. Is it called otherwise"),
+        (["data.table=parts.csv", f"data.test_root={root}"], "data.test_root: the table "),
     ):
         assert message in refusal("e4.py", "config.py", "--cfg-options", *options, cwd=tmp_path)
 

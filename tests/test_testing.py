@@ -68,6 +68,21 @@ def test_teacher_student_and_exported_files_are_measured_on_the_test_part(run, p
     assert "warning: the test picture 'denim/leaked.jpg' is also in the training data" in log
 
 
+def test_a_newer_export_does_not_keep_what_was_measured_of_an_older_one(run, tmp_path):
+    again = RunFolder(shutil.copytree(run[0].path, tmp_path / "t"))
+    run_script("export_openvino.py", again.path, "--no-test", cwd=tmp_path)
+    assert not again.exported.network_int8.exists()
+    assert set(again.results()) == set(run[0].results()) - {"test"}
+
+
+def test_a_test_part_without_pictures_is_refused_before_the_training(parts, tmp_path):
+    root = shutil.copytree(parts, tmp_path / "root")
+    for file in (root / "test").rglob("*.jpg"):
+        file.unlink()
+    write_config(tmp_path, root, None)
+    assert "test: no pictures in any of its class folders" in refusal("e4.py", "config.py", cwd=tmp_path)
+
+
 def test_a_test_part_of_other_classes_is_refused_before_the_training(parts, tmp_path):
     root = shutil.copytree(parts, tmp_path / "root")
     shutil.copytree(root / "test" / "denim", root / "test" / "denims")

@@ -226,8 +226,9 @@ class RunFolder:
         return read_json(self.results_path) if self.results_path.is_file() else {}
 
     def save_results(self, section, values):
-        """Put `values` under `section` of results.json, which the scripts of a run share."""
-        write_json(self.results_path, {**self.results(), section: values})
+        """Put `values` under `section` of results.json, which the scripts of a run share; `test` is of the last `deploy` alone."""
+        kept = {name: found for name, found in self.results().items() if (section, name) != ("deploy", "test")}
+        write_json(self.results_path, {**kept, section: values})
 
     def trained(self):
         """The student's checkpoint: averaged where there was a second stage, else the best. UserError where there is none."""

@@ -122,6 +122,6 @@ def run_script(main):
             raise
         sys.exit(f"error: {os_user_error(error, error.filename, 'used')}")
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. The same command goes on where it was.")
+        sys.exit("\nInterrupted. The same command goes on from what is kept, if anything is.")
     finally:
         distributed.finish()

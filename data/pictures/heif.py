@@ -27,6 +27,8 @@ def decode_heic(content, check_size):
     values = np.asarray(image)
     if values.ndim == 2:
         return pixels.three_channels(values)
+    if image.mode == "RGBa":
+        return pixels.premultiplied_over_white(values)
     return pixels.over_white(values) if values.shape[2] == 4 else values
 
 
@@ -51,7 +53,7 @@ def _check_items(content):
     for item, first, last in _item_places(content, *_inside(content, b"iloc")):
         if kinds.get(item) in CODED and last > len(content):
             raise UnreadableImage("truncated or damaged (ends before its pictures do)")
-        if kinds.get(item) in CODED and content[first:last].endswith(ZEROS):
+        if kinds.get(item) in CODED and content.endswith(ZEROS, first, last):
             raise UnreadableImage("truncated or damaged (zeros instead of its data)")
 
 
@@ -115,14 +117,17 @@ def _item_places(content, start, end):
         method = take(2) & 15 if version else 0
         take(2)
         base = take(of_base)
-        for _ in range(take(2)):
+        extents = take(2)
+        if extents > 1 and not of_offset + of_length:
+            raise UnreadableImage("truncated or damaged (several parts in one place)")
+        for _ in range(extents):
             take(of_index if version else 0)
             first = base + take(of_offset)
             length = take(of_length)
+            if at > end:
+                raise UnreadableImage("truncated or damaged (a box without its end)")
             if method == 0:
                 yield item, first, first + length if length else len(content)
-        if at > end:
-            raise UnreadableImage("truncated or damaged (a box without its end)")
 
 
 def _number(content, at, width):

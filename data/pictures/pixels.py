@@ -40,6 +40,12 @@ def over_white(rgba):
 
 
 @in_strips
+def premultiplied_over_white(values):
+    """uint8 (H, W, 4) whose colours were multiplied by their alpha -> (H, W, 3), laid over white."""
+    return (values[..., :3] + np.minimum(255 - values[..., 3:], 255 - values[..., :3])).astype(np.uint8)
+
+
+@in_strips
 def deep_over_white(values):
     """uint16 (H, W, 4) -> uint8 (H, W, 3), laid over white, its colours in the same order."""
     return over_white(eight_bits(values))

@@ -61,7 +61,7 @@ def open_answers(args, predictor):
     made_with = {
         "model": [sha256(file) for file in predictor.files], "classes": predictor.classes, "flip": predictor.flip,
         "temperature": predictor.temperature, "reject_below": predictor.reject_below, "max_pixels": args.max_pixels,
-        "root": os.path.abspath(args.root), "explain": args.explain and os.path.abspath(args.explain),
+        "root": as_text(os.path.abspath(args.root)), "explain": args.explain and as_text(os.path.abspath(args.explain)),
     }  # fmt: skip
     return AnswerFile(args.output, predictor.classes, made_with)
 

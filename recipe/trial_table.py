@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from common.files import write_text
 from recipe.ablation import FP32
@@ -134,5 +135,7 @@ def draw_choice(path, table):
         lines, (1.02, 1), xycoords="axes fraction", va="top", fontsize=7, parse_math=False, fontfamily=families_for(lines)
     )  # fmt: skip
     plot.set(xscale="log", xlabel="milliseconds from file to class, one picture at a time", ylabel="validation accuracy")
+    plot.xaxis.set_major_formatter(LogFormatter())  # 6, not 6 x 10^0
+    plot.xaxis.set_minor_formatter(LogFormatter())
     plot.margins(0.1)
     save_figure(figure, path, dpi=120)

@@ -10,7 +10,7 @@ from common.errors import UserError, os_user_error
 from data.listing import near
 
 PARQUET = (".parquet", ".pq")
-ROWS = 50_000  # in memory at a time
+ROWS = 20_000  # in memory at a time
 csv.field_size_limit(2**31 - 1)  # columns that are not wanted may hold whole pictures
 
 

@@ -178,8 +178,10 @@ class Search:
         return None
 
     def _take_up_orphans(self):
+        free = {trial.number for trial in self.study.get_trials(states=[TrialState.RUNNING]) if not self._is_held(trial.number)}
+        # A process tells what became of its trial before it lets go of it, so what is still said to be running now is an orphan.
         for trial in self.study.get_trials(states=[TrialState.RUNNING]):
-            if not self._is_held(trial.number):
+            if trial.number in free:
                 self.study.enqueue_trial(trial.params, user_attrs={"taken_up": trial.number})
                 self.study.tell(trial.number, state=TrialState.FAIL)
 

@@ -222,6 +222,23 @@ def test_what_another_process_is_at_is_left_to_it(config, trained):
     lock.release()
 
 
+def test_a_trial_that_ends_while_another_process_looks_for_orphans_is_none(config, trained, monkeypatch):
+    search, other = new_search(config, [RATES]), new_search(config, [RATES])
+    asked, trial, lock = other._next(2)
+    is_held = Search._is_held
+
+    def ends_now(self, number):
+        if self is search and lock.is_locked:
+            other._try(asked, trial, "")
+            lock.release()
+        return is_held(self, number)
+
+    monkeypatch.setattr(Search, "_is_held", ends_now)
+    search.run(2)
+    assert sorted(search.table()["state"]) == ["COMPLETE", "COMPLETE"]
+    assert [len(begun) for begun in trained().values()] == [1, 1]
+
+
 def test_settings_that_fail_are_told_and_not_tried_again(config, trained, said):
     search = new_search(config, [RATES, "student.dropout=0.1,0.5"])
     errors = search.run(6)

@@ -13,8 +13,8 @@ An axis tries the values of a key, or (with |) settings of several keys together
 and stops trials early that are behind; start the same command in several terminals, and they share it. Teachers are trained once
 for all students that learn from them; the config's own is taken where it was made with the same settings. Interrupted? The same
 command goes on.
-Leaves trials.csv, table.md, chart.png and choice.png in runs/<name>/ablation or --output, beside all trained runs, each with its
-whole config in trial.py and its exported network, and writes nothing into runs/<name> otherwise.
+Leaves trials.csv, table.csv, table.md, chart.png and choice.png in runs/<name>/ablation or --output, beside all trained runs, each
+with its whole config in trial.py and its exported network, and writes nothing into runs/<name> otherwise.
 """
 
 import argparse

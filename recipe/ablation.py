@@ -285,8 +285,8 @@ class Workplace:
 
     def session(self, trial):
         """The trial's session, whether or not it was trained, with the pictures that all share."""
-        place = self.place(trial)
-        return Session(self._placed(self.config(trial), place.path), place, pick_device(self.config(trial).device))
+        place, config = self.place(trial), self.config(trial)
+        return Session(self._placed(config, place.path), place, pick_device(config.device))
 
     def place(self, trial):
         return RunFolder(self.folder / "trials" / trial.name)

@@ -25,6 +25,7 @@ from recipe.answer_parts import Answerer, AnswerParts
 from recipe.scripts import ScriptFailed
 
 TRIALS = ("ablate.py", "config.py", "--axis", "student.mixing=cutmix,none", "--seeds", 1, "--no-speed")
+FEW = ("--cfg-options", "teacher.epochs=2")
 
 
 class Nodes:
@@ -63,7 +64,7 @@ def nodes():
         import ray
     except ImportError:
         (pytest.fail if os.environ.get("REQUIRE_RAY") else pytest.skip)("needs: pip install -r requirements-ray.txt")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     made = Nodes()
     made.add(2)
     yield made
@@ -77,7 +78,7 @@ def place(textiles, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cluster")
     write_config(folder, textiles / "train", textiles / "validation")
     with open(folder / "config.py", "a") as file:
-        file.write("teacher |= dict(num_folds=2, epochs=20)\nstudent |= dict(epochs=20, final_epochs=0)\n")
+        file.write("teacher |= dict(num_folds=2, epochs=15)\nstudent |= dict(epochs=15, final_epochs=0)\n")
     return folder
 
 
@@ -117,7 +118,7 @@ def test_folds_whose_node_dies_go_on_elsewhere_to_the_same_bytes(nodes, place):
     said = ended(driver, place)
     assert "fold 0 on" in said
     assert "fold 1 on" in said
-    assert "epoch 1/20" not in (runs / "ray" / f"fold{fold}" / "output.txt").read_text()  # it went on from the last epoch
+    assert "epoch 1/15" not in (runs / "ray" / f"fold{fold}" / "output.txt").read_text()  # it went on from the last epoch
     without = place / "without" / "t"
     for file in ("oof.csv", "folds.csv", *(f"teacher/fold{k}/{name}" for k in (0, 1) for name in ("best.pth", "validation.csv"))):
         assert (runs / file).read_bytes() == (without / file).read_bytes(), file
@@ -127,8 +128,8 @@ def test_folds_whose_node_dies_go_on_elsewhere_to_the_same_bytes(nodes, place):
 
 def test_trials_whose_node_dies_go_on_elsewhere_and_share_a_teacher(nodes, place):
     nodes.add(2)
-    run_script(*TRIALS, "--output", "trials_without", cwd=place)
-    driver = start(*TRIALS, "--output", "trials_with", "--ray", nodes.address, cwd=place)
+    run_script(*TRIALS, "--output", "trials_without", *FEW, cwd=place)
+    driver = start(*TRIALS, "--output", "trials_with", "--ray", nodes.address, *FEW, cwd=place)
     script = script_under_way("m11.py", lambda: place.glob("trials_with/trials/*/student/metrics.csv"))
     nodes.kill(script)
     assert "teacher base on" in ended(driver, place)

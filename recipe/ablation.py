@@ -7,6 +7,7 @@ import re
 import shlex
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -346,8 +347,8 @@ def run_trials(workplace, trials, budget, networks=(), nodes=None):
 
     nodes: the `Cluster` on whose nodes that is done, None: here, one after another. Returns the errors of those that failed.
     """
-    failures, how = Failures(), (workplace, budget, networks)
-    ended = _run_on(nodes, trials, *how) if nodes else (_run_trial(trial, *how) for trial in trials)
+    failures, run = Failures(), partial(_run_on, nodes) if nodes else _run_here
+    ended = run(trials, workplace, budget, networks)
     for i, (trial, row, error) in enumerate(ended):
         if row:
             log.info(f"{i + 1}/{len(trials)}  {trial.name}: accuracy {row['accuracy']:.4f} in {row['minutes']:.1f} min")
@@ -365,16 +366,22 @@ def tell_export(error):
 
 
 def _run_trial(trial, workplace, budget, networks):
-    """(trial, its row, or None where it was not trained, the `ScriptFailed` or None)."""
-    try:
-        workplace.train(trial, budget)
-    except ScriptFailed as error:
-        return trial, None, error
-    return trial, workplace.row(trial, budget), workplace.export(trial, INT8 in networks) if networks else None
+    """(its row, the `ScriptFailed` of its export or None). Raises that of its training."""
+    workplace.train(trial, budget)
+    return workplace.row(trial, budget), workplace.export(trial, INT8 in networks) if networks else None
+
+
+def _run_here(trials, *how):
+    """Yield (trial, its row, or None where it was not trained, the `ScriptFailed` or None), one after another."""
+    for trial in trials:
+        try:
+            yield trial, *_run_trial(trial, *how)
+        except ScriptFailed as error:
+            yield trial, None, error
 
 
 def _run_on(nodes, trials, workplace, budget, networks):
-    """Yields what `_run_trial` returns, as the trials end; what they learn from is trained before them."""
+    """As `_run_here`, as the trials end; what they learn from is trained before them."""
     teachers = {name: trial for trial in trials if (name := workplace.teacher_name(trial))}
     tasks = [
         Task(f"teacher {name}", workplace.with_teachers, (trial,), workplace.folder / "teachers" / name / "output.txt")
@@ -387,6 +394,6 @@ def _run_on(nodes, trials, workplace, budget, networks):
         for trial in trials
     ]
     for done in nodes.run(tasks):
-        if done.error:
+        if done.error and not isinstance(done.error, ScriptFailed):
             raise UserError(f"{done.task.name} on {done.node}: {done.error}")
-        yield done.value
+        yield done.task.arguments[0], *((None, done.error) if done.error else done.value)

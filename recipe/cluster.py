@@ -20,7 +20,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import make_folder, write_text
-from recipe.scripts import REPO, run_alone
+from recipe.scripts import REPO, ScriptKilled, run_alone
 from utils import distributed
 from utils.memory import usable_cpus
 from utils.runlog import log
@@ -160,7 +160,8 @@ class Cluster:
             make_folder(task.said.parent)
         with self._token() as token:
             remote = self.ray.remote(_runner(_entrance(token)))
-            remote = remote.options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES, scheduling_strategy="SPREAD")
+            again = {"max_retries": RETRIES, "retry_exceptions": [ScriptKilled]}
+            remote = remote.options(num_cpus=self.cpus, num_gpus=self.gpus, scheduling_strategy="SPREAD", **again)
             running = {remote.remote(str(_node_file(task)), pickle.dumps((task.function, task.arguments))): task for task in tasks}
             screen = Screen(len(running))
             try:
@@ -208,8 +209,10 @@ class Cluster:
     def _done(self, ref, task):
         try:
             node, value, lacks = self.ray.get(ref)
-        except self.ray.exceptions.RayTaskError:  # a fault of the program
-            raise
+        except self.ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ScriptKilled):
+                return Done(task, "?", error=error.cause)
+            raise  # a fault of the program
         except self.ray.exceptions.RayError as error:
             reason = " ".join(str(error).split())[:300]
             return Done(task, "?", error=UserError(f"{RETRIES + 1} processes that were at it died, the last: {reason}"))
@@ -287,11 +290,13 @@ def shares(node, token):
 
 
 def answer(node, node_file, call):
-    """What the pickled call returns, or the UserError that it raises; on the node."""
+    """What the pickled call returns, or the UserError that it raises; on the node. Raises `ScriptKilled`, so that Ray tries again."""
     write_text(Path(node_file), f"{node}\n")
     function, arguments = pickle.loads(call)
     try:
         return function(*arguments)
+    except ScriptKilled:
+        raise
     except UserError as error:
         return error
 

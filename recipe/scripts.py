@@ -23,6 +23,10 @@ class ScriptFailed(UserError):
         return type(self), self._made_of
 
 
+class ScriptKilled(ScriptFailed):
+    """A script ended by a signal, as where memory ran out or its machine is shut down; another try goes on from what it kept."""
+
+
 @contextmanager
 def alone(path):
     """Yield the descriptor of the lock file `path`, as soon as no other process holds it, nor one that inherited it."""
@@ -52,6 +56,10 @@ def run_script(script, place, arguments, lock, watch=None, said="output.txt"):
                 process.wait()
     if process.returncode:
         last_words = (place / said).read_text("utf-8", "replace").strip().splitlines()[-3:]
+        if process.returncode < 0:
+            raise ScriptKilled(
+                place, script, " ".join([f"killed by signal {-process.returncode}; before it said:", *last_words]), said
+            )
         raise ScriptFailed(place, script, " ".join(last_words), said)
 
 

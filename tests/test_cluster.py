@@ -22,7 +22,7 @@ from common.files import write_csv
 from recipe import cluster
 from recipe.ablation import Failures
 from recipe.answer_parts import Answerer, AnswerParts
-from recipe.scripts import ScriptFailed
+from recipe.scripts import ScriptFailed, ScriptKilled, run_alone
 
 TRIALS = ("ablate.py", "config.py", "--axis", "student.mixing=cutmix,none", "--seeds", 1, "--no-speed")
 FEW = ("--cfg-options", "teacher.epochs=2")
@@ -53,9 +53,12 @@ class Nodes:
             for node in self.nodes
             if node.all_processes["raylet"][0].process.pid in {parent.pid for parent in script.parents()}
         )
+        worker = script.parent()
+        worker.suspend()  # or it could still tell what became of the script
+        script.kill()
         self.nodes.remove(node)
         self.cluster.remove_node(node, allow_graceful=False)
-        script.kill()
+        worker.kill()
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +258,7 @@ def test_a_list_is_cut_and_answered_parts_are_left_alone(exported, tmp_path, mon
     answerer = Answerer(tmp_path / "answers", exported, False, None, 10**6)
     answerer(1)
     assert parts(tmp_path / "answers", ["a.jpg", "b.jpg", "c.jpg"]).missing() == [0]
-    assert made.tally(1) == (1, 1, "c.jpg: no such file")
+    assert made.tally(1) == (1, 1, "c.jpg: cannot be opened (No such file or directory)")
 
 
 def test_answers_to_another_list_or_by_another_network_are_not_mixed(tmp_path):
@@ -274,3 +277,15 @@ def test_an_error_of_a_script_travels(tmp_path):
     error = pickle.loads(pickle.dumps(ScriptFailed(tmp_path, "m11.py", "the loss is not finite")))
     assert error.reason == "the loss is not finite"
     Failures().add(error, 1)
+
+
+def test_a_script_that_is_killed_is_tried_again_and_one_that_fails_is_not(tmp_path, monkeypatch):
+    def call(ending):
+        (tmp_path / "script.py").write_text(f"import os\nprint('begun', flush=True)\n{ending}\n")
+        return cluster.answer("north", tmp_path / "node.txt", pickle.dumps((run_alone, ("script.py", tmp_path / "place", []))))
+
+    monkeypatch.setattr("recipe.scripts.REPO", tmp_path)
+    assert call("pass") is None
+    assert "script.py failed: begun" in str(call("raise SystemExit(1)"))
+    with pytest.raises(ScriptKilled, match="killed by signal 9; before it said: begun"):
+        call("os.kill(os.getpid(), 9)")

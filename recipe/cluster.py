@@ -290,7 +290,7 @@ def shares(node, token):
 
 
 def answer(node, node_file, call):
-    """What the pickled call returns, or the UserError that it raises; on the node. Raises `ScriptKilled`, so that Ray tries again."""
+    """What the pickled call returns, or the UserError that it raises; on the node. Raises `ScriptKilled`: Ray tries again."""
     write_text(Path(node_file), f"{node}\n")
     function, arguments = pickle.loads(call)
     try:

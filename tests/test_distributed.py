@@ -77,7 +77,7 @@ def test_processes_that_share_a_folder_go_on(answers):
 
 def test_processes_whose_folders_differ_end_with_one_message(answers):
     assert "1 of 2 processes" in answers[0]["apart"]
-    assert "must share one run folder" in answers[0]["apart"]
+    assert "must share this folder" in answers[0]["apart"]
     assert answers[0]["apart"].partition(":")[2] == answers[1]["apart"].partition(":")[2]
 
 

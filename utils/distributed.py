@@ -99,7 +99,8 @@ def _told(reason):
 def tell_torchrun(message):
     """Have torchrun, if it started this process, repeat what it failed of in the summary that it ends with."""
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
-        Path(file).write_text(json.dumps({"message": message, "timestamp": int(time.time())}), encoding="utf-8")
+        more = {"py_callstack": message, "timestamp": str(int(time.time()))}  # torchrun shows the first
+        Path(file).write_text(json.dumps({"message": {"message": message, "extraInfo": more}}), encoding="utf-8")
 
 
 def lost_connection(error):

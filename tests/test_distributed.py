@@ -52,7 +52,7 @@ distributed.finish()
 """
 
 
-# Each of two processes: what process 1 does, and whether process 0 decodes meanwhile or waits for it.
+# Each of two processes: what happens to process 1, whether process 0 waits for it or decodes, the heartbeat's period in seconds.
 LEFT = """
 import os, signal, sys, time
 import torch
@@ -66,7 +66,7 @@ def main():
         time.sleep(300)
     distributed.barrier()
 
-heartbeat.PERIOD = 0.1
+heartbeat.PERIOD = float(sys.argv[3])
 session.run_script(main)
 """
 # Each of two processes under torchrun: one is killed, and started again before the other.
@@ -164,18 +164,21 @@ def test_rows_come_together_in_their_order(answers):
 
 
 @pytest.mark.parametrize(
-    ("signal_name", "main", "message"),
+    ("event", "message"),
     [
-        ("SIGKILL", "waits", "lost another process"),
-        ("SIGKILL", "decodes", "no sign of life of process 1 (on "),
-        ("SIGSTOP", "waits", "no sign of life of process 1 (on "),
+        (("SIGKILL", "waits", "5"), "lost another process"),
+        (("SIGKILL", "decodes", "0.3"), "no sign of life of process 1 (on "),
+        (("SIGSTOP", "waits", "0.3"), "no sign of life of process 1 (on "),
     ],
 )
-def test_those_that_a_lost_process_leaves_end_with_one_message(signal_name, main, message):
-    left, lost = start_two(LEFT, signal_name, main, stderr=subprocess.PIPE, text=True)
-    said = left.communicate(timeout=120)[1]
-    lost.kill()
-    lost.communicate()
+def test_those_that_a_lost_process_leaves_end_with_one_message(event, message):
+    left, lost = start_two(LEFT, *event, stderr=subprocess.PIPE, text=True)
+    try:
+        said = left.communicate(timeout=120)[1]
+    finally:
+        for process in (left, lost):
+            process.kill()
+            process.communicate()
     assert left.returncode == 1
     (line,) = [line for line in said.splitlines() if "process 0" in line]
     assert message in line
@@ -190,7 +193,11 @@ def test_two_nodes_start_again_together_when_a_process_is_killed(tmp_path):
         *("--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{free_port()}", "again.py"),
     ]
     nodes = [subprocess.Popen(command, cwd=tmp_path, env=for_scripts(), stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = "".join(node.communicate(timeout=180)[0] for node in nodes)
+    try:
+        said = "".join(node.communicate(timeout=180)[0] for node in nodes)
+    finally:
+        for node in nodes:
+            node.terminate()  # as a killed one would not end its processes
     assert [node.returncode for node in nodes] == [0, 0]
     assert sorted(said.splitlines()) == ["together in process 0", "together in process 1"]
 

@@ -23,7 +23,6 @@ from recipe.labels import judge_labels, label_rows
 from recipe.pictures import HeldOut, open_data, preprocessing_of, with_parts
 from recipe.saved_model import load_model, new_model
 from utils import distributed, session
-from utils.config import as_python
 from utils.metrics import accuracy
 from utils.runlog import format_table, log
 
@@ -39,7 +38,7 @@ def main(argv=None):
     dataset, validation = open_data(run, preprocessing_of(section))
     folds = assign_folds(dataset.table, section.num_folds, run.config.seed)
     settings = training.settings(run, section, dataset)
-    distributed.on_main(lambda: run.folder.claim("teacher", settings, as_python(run.config)))
+    training.claim(run, "teacher", settings)
     if distributed.is_main():
         write_folds(run.folder.folds, dataset.table, folds)
 

@@ -25,7 +25,6 @@ from recipe.pictures import open_data, preprocessing_of, student_split, with_par
 from recipe.saved_model import load_model, new_model
 from recipe.stored_views import open_stored_views
 from utils import distributed, session
-from utils.config import as_python
 from utils.metrics import accuracy, draw_confusion_matrix
 from utils.runlog import format_table, log
 
@@ -57,7 +56,7 @@ def train_student(job, stage, rows, held_out, targets, teacher_hashes):
         run, section, dataset, **views,
         held_out=held_out.dataset.fingerprint, targets=hashlib.sha256(targets.tobytes()).hexdigest(), teachers=teacher_hashes,
     )  # fmt: skip
-    distributed.on_main(lambda: run.folder.claim(stage, settings, as_python(run.config)))
+    training.claim(run, stage, settings)
     model = new_model(run, section, len(dataset.classes))
     if section.head_epochs:
         training.train_head(job, model, rows, targets, run.folder.student.features)

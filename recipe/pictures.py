@@ -115,7 +115,10 @@ def _open_part(run, preprocessing, name, classes=None, corrections=None):
         how.update(max_pixels=data.max_pixels, verify=data.verify, corrections=corrections)
         return listed and open_listed(listed, folder, name=name, **how)
 
-    return distributed.main_first(open_part)
+    part = distributed.main_first(open_part)
+    seen = {"number": len(part), "digest of names, labels and contents": part.fingerprint} if part else {}
+    distributed.check_same(seen, f"the {name} pictures", "Give all machines the same files, on a shared disk or as whole copies.")
+    return part
 
 
 def _listed(data, name, classes, folder):

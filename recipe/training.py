@@ -25,7 +25,7 @@ from recipe.stored_views import StoredViews
 from utils import distributed
 from utils.averaging import average_checkpoints
 from utils.checkpoints import save_checkpoint, state_digest
-from utils.config import TrainConfig, as_plain
+from utils.config import TrainConfig, as_plain, as_python
 from utils.distillation import Teacher
 from utils.ema import MovingAverage
 from utils.engine import Checkpoints, fit, predict
@@ -89,6 +89,12 @@ def settings(run, section, dataset, **more):
     elsewhere = ("oof", "views_by", "online_teachers", "control")
     values = {key: value for key, value in as_plain(section).items() if key not in elsewhere}
     return {**values, "seed": run.config.seed, "fingerprint": dataset.fingerprint, "classes": list(dataset.classes), **more}
+
+
+def claim(run, stage, settings):
+    """Claim the folder of `stage` (see `RunFolder.claim`), once all processes are known to have the same `settings`."""
+    distributed.check_same(settings, f"what the {stage} is made with", "Give all machines the same tables and checkpoints.")
+    distributed.on_main(lambda: run.folder.claim(stage, settings, as_python(run.config)))
 
 
 def train_batches(training, rows, targets, *, final=False):

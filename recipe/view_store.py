@@ -31,6 +31,7 @@ def fill(path, columns, fixed, mark, questions, prepare):
     array = open_array(path, mark)
     if distributed.said_by_main(array is not None):
         return _reopened(path, mark) if array is None else array
+    distributed.check_shared_folder(path.parent, key="data.cache or work_dir")
     with ExitStack() as lock:
         distributed.on_main(lambda: lock.enter_context(exclusive(path)))
         if not distributed.said_by_main(open_array(path, mark) is not None):

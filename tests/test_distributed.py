@@ -1,16 +1,14 @@
 """Several processes: who joins, what they tell each other, and one message where they cannot work together."""
 
-import datetime
 import json
-import os
+import signal
 import socket
 import subprocess
 import sys
 
 import pytest
 import torch
-import torch.distributed as dist
-from helpers import REPO
+from helpers import environment as for_scripts
 
 from common.errors import UserError
 from utils import distributed
@@ -32,6 +30,9 @@ def refusal(function, *arguments):
 def fail():
     raise UserError(f"three bad pictures, found by process {distributed.rank()}")
 
+def fail_elsewhere():
+    return "found" if distributed.is_main() else fail()
+
 distributed.start(torch.device("cpu"))
 distributed.CHUNK = 64  # bytes, so that rows are sent in several parts
 rank, rows = distributed.rank(), np.arange(7 * 30, dtype=np.float32).reshape(7, 5, 6)
@@ -41,6 +42,9 @@ print(json.dumps({
     "a file": refusal(distributed.check_shared_folder, "file/below"),
     "main first": refusal(distributed.main_first, fail),
     "on main": refusal(distributed.on_main, fail),
+    "elsewhere": refusal(distributed.main_first, fail_elsewhere),
+    "same": refusal(distributed.check_same, {"lr": 1, "seed": 2}, "the settings", "Mend them."),
+    "differing": refusal(distributed.check_same, {"lr": 1, "seed": rank}, "the settings", "Mend them."),
     "said": distributed.said_by_main(f"by {rank}"),
     "rows": [bool((distributed.gather_rows(part[rank::2]) == part).all()) for part in (rows, rows[:1], rows[:0])],
 }))
@@ -48,9 +52,60 @@ distributed.finish()
 """
 
 
+# Each of two processes: what happens to process 1, whether process 0 waits for it or decodes, the heartbeat's period in seconds.
+LEFT = """
+import os, signal, sys, time
+import torch
+from utils import distributed, heartbeat, session
+
+def main():
+    distributed.start(torch.device("cpu"))
+    if distributed.rank():
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    if sys.argv[2] == "decodes":
+        time.sleep(300)
+    distributed.barrier()
+
+heartbeat.PERIOD = float(sys.argv[3])
+session.run_script(main)
+"""
+# Each of two processes under torchrun: one is killed, and started again before the other.
+AGAIN = """
+import os, signal, sys, time
+from pathlib import Path
+import torch
+from utils import distributed, session
+
+def main():
+    first = os.environ["RANK"] == "1" and not Path("killed").exists()
+    if Path("killed").exists() and os.environ["RANK"] == "0":
+        time.sleep(1)
+    distributed.start(torch.device("cpu"))
+    if first:
+        Path("killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    distributed.barrier()
+    print(f"{distributed.said_by_main('together')} in process {distributed.rank()}")
+
+session.run_script(main)
+"""
+
+
 def environment(rank, port):
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in names.items()}}
+    return {**for_scripts(), "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in names.items()}}
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start_two(code, *arguments, **how):
+    port = free_port()
+    command = [sys.executable, "-c", code, *arguments]
+    return [subprocess.Popen(command, env=environment(rank, port), **how) for rank in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +113,7 @@ def answers(tmp_path_factory):
     """What each of two processes answers; each sees `shared` and a folder that the other does not."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "file").touch()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER], cwd=folder, env=environment(rank, port), stdout=subprocess.PIPE)
-        for rank in (0, 1)
-    ]
+    workers = start_two(WORKER, cwd=folder, stdout=subprocess.PIPE)
     answers = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     assert not list((folder / "shared").iterdir())  # nothing of the check is left behind
@@ -77,7 +126,7 @@ def test_processes_that_share_a_folder_go_on(answers):
 
 def test_processes_whose_folders_differ_end_with_one_message(answers):
     assert "1 of 2 processes" in answers[0]["apart"]
-    assert "must share one run folder" in answers[0]["apart"]
+    assert "must share this folder" in answers[0]["apart"]
     assert answers[0]["apart"].partition(":")[2] == answers[1]["apart"].partition(":")[2]
 
 
@@ -91,6 +140,21 @@ def test_error_of_the_main_process_is_that_of_all(answers):
         assert [answer[way] for answer in answers] == ["three bad pictures, found by process 0"] * 2
 
 
+def test_error_of_another_process_is_that_of_all_and_names_its_machine(answers):
+    assert [answer["elsewhere"] for answer in answers] == [f"on {socket.gethostname()}: three bad pictures, found by process 1"] * 2
+
+
+def test_settings_that_differ_between_machines_end_all_with_one_message(answers):
+    host = socket.gethostname()
+    assert [answer["same"] for answer in answers] == [None, None]
+    assert answers[0]["differing"] == answers[1]["differing"]
+    assert answers[0]["differing"].splitlines() == [
+        f"the settings of process 1 (on {host}) are not those of process 0 (on {host}):",
+        f"    seed: 0 on {host}, 1 on {host}",
+        "Mend them.",
+    ]
+
+
 def test_all_processes_hear_what_the_main_one_says(answers):
     assert [answer["said"] for answer in answers] == ["by 0", "by 0"]
 
@@ -99,11 +163,51 @@ def test_rows_come_together_in_their_order(answers):
     assert [answer["rows"] for answer in answers] == [[True] * 3] * 2
 
 
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (("SIGKILL", "waits", "5"), "lost another process"),
+        (("SIGKILL", "decodes", "0.3"), "no sign of life of process 1 (on "),
+        (("SIGSTOP", "waits", "0.3"), "no sign of life of process 1 (on "),
+    ],
+)
+def test_those_that_a_lost_process_leaves_end_with_one_message(event, message):
+    left, lost = start_two(LEFT, *event, stderr=subprocess.PIPE, text=True)
+    try:
+        said = left.communicate(timeout=120)[1]
+    finally:
+        for process in (left, lost):
+            process.kill()
+            process.communicate()
+    assert left.returncode == 1
+    (line,) = [line for line in said.splitlines() if "process 0" in line]
+    assert message in line
+    assert "the same command goes on from the last finished epoch" in line
+    assert "Traceback" not in said
+
+
+def test_two_nodes_start_again_together_when_a_process_is_killed(tmp_path):
+    (tmp_path / "again.py").write_text(AGAIN)
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", "--max-restarts=1"),
+        *("--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{free_port()}", "again.py"),
+    ]
+    nodes = [subprocess.Popen(command, cwd=tmp_path, env=for_scripts(), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        said = "".join(node.communicate(timeout=180)[0] for node in nodes)
+    finally:
+        for node in nodes:
+            node.terminate()  # as a killed one would not end its processes
+    assert [node.returncode for node in nodes] == [0, 0]
+    assert sorted(said.splitlines()) == ["together in process 0", "together in process 1"]
+
+
 @pytest.fixture
 def joined(monkeypatch):
-    """The calls of `init_process_group`, with no announcement in the environment yet."""
+    """The calls of `_join`, with no announcement in the environment yet."""
     calls = []
-    monkeypatch.setattr(dist, "init_process_group", lambda backend, timeout: calls.append((backend, timeout)))
+    monkeypatch.setattr(distributed, "_join", calls.append)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     for name in distributed.ANNOUNCED:
         monkeypatch.delenv(name, raising=False)
     return calls
@@ -132,9 +236,8 @@ def announce(monkeypatch, **changes):
 def test_others_wait_for_hours_while_one_decodes(joined, monkeypatch):
     announce(monkeypatch)
     distributed.start(CPU)
-    ((backend, timeout),) = joined
-    assert backend == "gloo"
-    assert timeout > datetime.timedelta(hours=12)
+    assert joined == ["gloo"]
+    assert distributed.TIMEOUT.total_seconds() > 12 * 3600
 
 
 def test_announcement_that_makes_no_sense_is_one_message(monkeypatch):

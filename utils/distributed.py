@@ -1,9 +1,13 @@
 """One process or many: the same calls work under `torchrun` and without it."""
 
+import json
 import math
 import os
+import re
 import secrets
+import signal
 import socket
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -13,12 +17,17 @@ import torch
 import torch.distributed as dist
 
 from common.errors import UserError
+from utils.differences import differences
+from utils.heartbeat import Heartbeat
 
 ANNOUNCED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by `torchrun`, to each of its processes
-# Nobody waits in vain: a process that dies takes the others with it, through torchrun or a broken connection. But while one decodes
-# a large data set the others do wait, longer than NCCL's own ten minutes.
+# While one decodes a large data set the others wait, longer than NCCL's own ten minutes. A heartbeat sees to it that nobody waits
+# in vain.
 TIMEOUT = timedelta(days=1)
+JOINING = timedelta(minutes=5)  # for all processes to start
+GOES_ON = "This process ends too. When all have, the same command goes on from the last finished epoch."
 CHUNK = 64 * 2**20  # bytes of a process's rows that are sent at a time
+_heartbeat = None  # of this process, where there are others
 
 
 def start(device):
@@ -29,13 +38,77 @@ def start(device):
         device = _own_gpu()
     if not dist.is_initialized():
         try:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+            _join("nccl" if device.type == "cuda" else "gloo")
         except (RuntimeError, ValueError) as error:
             raise UserError(
                 f"cannot join the other processes ({_announcement()}): {error} Start all of them with torchrun, "
                 "or unset WORLD_SIZE to train with this process alone."
             ) from error
+        signal.signal(signal.SIGTERM, _end_by_signal)
     return device
+
+
+def _join(backend):
+    global _heartbeat
+    store, number, count = next(dist.rendezvous("env://", timeout=JOINING))
+    store = _of_this_start(store, number, count)
+    dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=TIMEOUT)
+    _heartbeat = Heartbeat(dist.PrefixStore("heartbeat", store).clone(), number, count, _say_last)
+
+
+def _of_this_start(store, number, count):
+    """`store` under a prefix that all processes agree on now.
+
+    With --max-restarts torchrun keeps one store for all its attempts, and what the dead have left there, such as addresses, leads
+    the next astray. So each calls under a name that nobody had before, and process 0 gives it the prefix, until all have it.
+    """
+    if number:
+        name = secrets.token_hex(8)
+        store.set(f"name/{number}", name)
+        prefix = store.get(f"prefix/{name}").decode()
+        store.set(f"{prefix}/heard/{number}", "")
+        return dist.PrefixStore(prefix, store)
+    prefix, waiting, end = secrets.token_hex(8), range(1, count), time.monotonic() + JOINING.total_seconds()
+    while waiting := [other for other in waiting if not store.check([f"{prefix}/heard/{other}"])]:
+        if time.monotonic() > end:
+            raise RuntimeError(f"process {waiting[0]} did not start within {JOINING}.")
+        for other in waiting:
+            if store.check([f"name/{other}"]):
+                store.set(f"prefix/{store.get(f'name/{other}').decode()}", prefix)
+        time.sleep(0.05)
+    return dist.PrefixStore(prefix, store)
+
+
+def _end_by_signal(number, frame):
+    """torchrun ends with SIGTERM those that a dead one on their machine leaves; schedulers end all."""
+    _say_last("ended from outside (SIGTERM), by torchrun if another process failed.")
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _say_last(reason):
+    message = _told(reason)
+    tell_torchrun(message)
+    print(f"error: {message}", file=sys.stderr, flush=True)
+
+
+def _told(reason):
+    return f"process {rank()} (on {socket.gethostname()}): {reason} {GOES_ON}"
+
+
+def tell_torchrun(message):
+    """Have torchrun, if it started this process, repeat what it failed of in the summary that it ends with."""
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        more = {"py_callstack": message, "timestamp": str(int(time.time()))}  # torchrun shows the first
+        Path(file).write_text(json.dumps({"message": {"message": message, "extraInfo": more}}), encoding="utf-8")
+
+
+def lost_connection(error):
+    """The UserError for a RuntimeError that says that another process is gone; None for any other."""
+    if not is_distributed() or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+        return None
+    reason = re.sub(r"^\[\S+\] |\. This is typically.*", "", str(error).partition("\n")[0])
+    return UserError(_told(f"lost another process, which died or was cut off ({reason}); its own machine says why."))
 
 
 def _is_announced():
@@ -113,13 +186,32 @@ def on_main(function):
 
 
 def main_first(function):
-    """`function()` on the main process, then, when its files are there, on the others; a UserError of the first is that of all."""
-    result = on_main(function)
-    return result if is_main() else function()
+    """`function()` on the main process, then, when its files are there, on the others; a UserError of any is that of all."""
+    result, failure = on_main(function), None
+    if not is_main():
+        try:
+            result = function()
+        except UserError as error:
+            failure = f"on {socket.gethostname()}: {error}"
+    if failures := sorted({failure for failure in _from_all(failure) if failure}):
+        raise UserError("\n".join(failures))
+    return result
 
 
-def check_shared_folder(folder, patience=30.0):
+def check_same(facts, what, way_out):
+    """Raise the same UserError on all processes where the `facts` of one, a dict of JSON types, are not those of the main one."""
+    main, *others = _from_all((socket.gethostname(), facts))
+    for number, (host, found) in enumerate(others, 1):
+        if lines := differences(main[1], found, where=(f"on {main[0]}", f"on {host}")):
+            raise UserError(
+                f"{what} of process {number} (on {host}) are not those of process 0 (on {main[0]}):\n{lines}\n{way_out}"
+            )
+
+
+def check_shared_folder(folder, patience=30.0, key="work_dir"):
     """Raise the same UserError on all processes where some of them do not see what the main one writes into `folder`.
+
+    key: of the config, which says where the folder lies.
 
     patience: seconds to look for its file, since network disks show new files late.
     """
@@ -132,7 +224,7 @@ def check_shared_folder(folder, patience=30.0):
             token.parent.mkdir(parents=True, exist_ok=True)
             token.touch()
         except OSError as error:
-            failure = UserError(f"{folder}: cannot be written ({error.strerror or error}). Choose another place: work_dir=FOLDER.")
+            failure = UserError(f"{folder}: cannot be written ({error.strerror or error}). Choose another place: {key}=FOLDER.")
     failure, writer = said_by_main((failure, socket.gethostname()))
     if failure:
         raise failure
@@ -143,7 +235,7 @@ def check_shared_folder(folder, patience=30.0):
         places = ", ".join(sorted(set(blind)))
         raise UserError(
             f"{folder}: {len(blind)} of {world_size()} processes (on {places}) do not see there what the main one "
-            f"(on {writer}) writes. All processes must share one run folder: choose work_dir on a disk that all machines mount."
+            f"(on {writer}) writes. All processes must share this folder: choose {key} on a disk that all machines mount."
         )
 
 
@@ -161,7 +253,9 @@ def appears(path, patience):
 
 def _from_all(value):
     """The values of all processes, in their order, on every one."""
-    values = [None] * world_size()
+    values = [value] * world_size()
+    if not is_distributed():
+        return values
     dist.all_gather_object(values, value)
     return values
 
@@ -194,5 +288,8 @@ def gather_rows(array):
 
 
 def finish():
+    """Wait for all processes to come to their end, and leave them: none looks any more whether the others live."""
     if is_distributed():
+        barrier()
+        _heartbeat.stop()
         dist.destroy_process_group()

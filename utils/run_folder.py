@@ -4,13 +4,13 @@ A stage (`teacher`, `student`, `control`) is claimed before anything of it is wr
 compared with those that they were made with. So the config.py beside them is theirs, whatever was typed since.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json, sha256, write_json, write_text
 from utils.config import BEFORE
+from utils.differences import differences
 from utils.runlog import environment
 
 
@@ -266,15 +266,8 @@ class RunFolder:
 
 
 def _check_same(folder, before, now):
-    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-    if changed:
-        lines = "\n".join(f"    {key}: {_shown(before.get(key))} there, {_shown(now.get(key))} now" for key in changed)
+    if lines := differences(before, now):
         raise UserError(
             f"{folder}: holds a run with other settings:\n{lines}\nGive this run another name (--cfg-options name=...), "
             f"use the old settings, or delete {folder} to start again."
         )
-
-
-def _shown(value):
-    """A setting in few words: of a digest, such as that of the pictures, nobody needs all 64 digits to see that it is another."""
-    return re.sub(r"'([0-9a-f]{12})[0-9a-f]{52}'", r"\1...", repr(value))

@@ -11,10 +11,12 @@ import torch
 from common.errors import UserError, os_user_error
 from common.temporary import remove_leftovers
 from utils import distributed
-from utils.config import RunConfig, expanded, load_config, load_resolved
+from utils.config import RunConfig, as_plain, expanded, load_config, load_resolved
 from utils.memory import keep_freed_memory, usable_cpus
 from utils.run_folder import RunFolder
 from utils.runlog import log, start_logging
+
+PLACES = ("root", "val_root", "test_root", "table", "corrections", "unlabelled", "cache")  # keys of `data` that are paths
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def start(config_path, options):
         torch.set_float32_matmul_precision("high")
     if config.num_threads or not distributed.is_distributed():
         torch.set_num_threads(config.num_threads or usable_cpus())
+    distributed.check_same(_deciding(config), "the settings", "Give all machines the same config file and the same options.")
     distributed.check_shared_folder(config.folder)
     start_logging(config.folder, distributed.is_main())
     if distributed.is_main():
@@ -86,13 +89,19 @@ def reopen(folder, stages=("student",)):
     return Session(load_resolved(path.absolute()), folder, torch.device("cpu"))
 
 
+def _deciding(config):
+    """{key: value} of what decides what is trained. Machines may have their pictures in different places."""
+    plain = as_plain(config)
+    plain["data"] |= {key: "given" if plain["data"][key] else None for key in PLACES}
+    values = {"name": config.name, "seed": config.seed}
+    return values | {
+        f"{section}.{key}": value for section in ("data", "teacher", "student") for key, value in plain[section].items()
+    }
+
+
 def _with_absolute_paths(config):
     """What is said of the pictures as whole paths, so that what is noted of a run holds wherever it is read from."""
-    whole = {
-        key: str(expanded(value).absolute())
-        for key in ("root", "val_root", "test_root", "table", "corrections", "unlabelled", "cache")
-        if (value := getattr(config.data, key)) is not None
-    }
+    whole = {key: str(expanded(value).absolute()) for key in PLACES if (value := getattr(config.data, key)) is not None}
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **whole))
 
 
@@ -115,13 +124,22 @@ def run_script(main):
     """Call `main()` as a command: a UserError is printed without a stack trace, Ctrl-C says how to go on."""
     try:
         main()
+        distributed.finish()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        _fail(error)
     except OSError as error:
         if error.filename is None:
             raise
-        sys.exit(f"error: {os_user_error(error, error.filename, 'used')}")
+        _fail(os_user_error(error, error.filename, "used"))
+    except RuntimeError as error:
+        lost = distributed.lost_connection(error)
+        if lost is None:
+            raise
+        _fail(lost)
     except KeyboardInterrupt:
         sys.exit("\nInterrupted. The same command goes on from what is kept, if anything is.")
-    finally:
-        distributed.finish()
+
+
+def _fail(error):
+    distributed.tell_torchrun(str(error))
+    sys.exit(f"error: {error}")

@@ -38,6 +38,8 @@ from utils.run_folder import TrainingFolder
 from utils.schedules import SCHEDULES, constant, cosine, fading, in_equal_shares
 from utils.session import Session
 
+UNSAID = {"cache_format": "pixels", "held_out_format": "pixels"}  # not in the settings, as before there were other formats
+
 
 @dataclass(frozen=True)
 class Training:
@@ -88,7 +90,9 @@ def settings(run, section, dataset, **more):
     """
     elsewhere = ("oof", "views_by", "online_teachers", "control")
     values = {key: value for key, value in as_plain(section).items() if key not in elsewhere}
-    return {**values, "seed": run.config.seed, "fingerprint": dataset.fingerprint, "classes": list(dataset.classes), **more}
+    pictures = {"fingerprint": dataset.fingerprint, "classes": list(dataset.classes), "cache_format": dataset.cache_format}
+    values |= {"seed": run.config.seed, **pictures, **more}
+    return {key: value for key, value in values.items() if (key, value) not in UNSAID.items()}
 
 
 def train_batches(training, rows, targets, *, final=False):
@@ -222,7 +226,7 @@ def frozen_features(training, model, dataset, path):
 
     model.eval()
     shape, pooled = (2, len(dataset), model.num_features), {**model.backbone.state_dict(), **model.pool.state_dict(prefix="pool.")}
-    mark = f"{dataset.fingerprint} {state_digest(pooled)} {training.preprocessing}"
+    mark = f"{dataset.seen} {state_digest(pooled)} {training.preprocessing}"
     features = open_features(path, shape, mark)
     if not distributed.said_by_main(features is not None):
         if distributed.is_main():

@@ -108,7 +108,8 @@ class JpegCache:
         missing = len(self.table) - sum(len(noted) for noted in found if noted is not None)
         if missing < len(self.table):
             log.info(f"{self.path}: goes on with the {len(self.table) - missing} pictures that are there of {len(self.table)}")
-        check_room(self.path, int(missing * self._mean_length))
+        if missing:
+            check_room(self.path, int(missing * self._mean_length))
         found = [self._write(number) if noted is None else noted for number, noted in enumerate(found)]
         self.reading.refuse_bad(folder)
         self._remove_others()
@@ -188,7 +189,7 @@ def best(pixels, jpeg):
         return jpeg
     if pixels.fits():
         return pixels
-    as_pixels, free, as_jpegs = (f"{size / 2**30:.3g} GiB" for size in (pixels.num_bytes, pixels.free(), jpeg.num_bytes))
+    as_pixels, free, as_jpegs = (f"{size / 2**30:.1f} GiB" for size in (pixels.num_bytes, pixels.free(), jpeg.num_bytes))
     log.info(
         f"{jpeg.path}: pictures are kept as JPEGs, about {as_jpegs}; their pixels would take {as_pixels}, and {free} are free, of "
         "which the run needs some (data.cache_format)"

@@ -47,13 +47,18 @@ class JpegImages:
     def _decode(self, row):
         number, place = divmod(int(row), len(self.offsets[0]) - 1)
         start, end = self.offsets[number][place : place + 2]
-        pixels = cv2.imdecode(self.contents[number][start:end], cv2.IMREAD_COLOR_RGB)
+        pixels = decode(self.contents[number][start:end])
         if pixels is None or pixels.shape != self.shape[1:]:
             raise UserError(f"{self.paths[number]}: changed since the start. Run the same command again, which repairs it.")
         return pixels
 
 
 def encode(square):
-    """The JPEG, uint8 (bytes,), of uint8 (S, S, 3) RGB, for `JpegImages`."""
+    """The JPEG, uint8 (bytes,), of a picture, uint8 (S, S, 3) RGB."""
     how = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     return cv2.imencode(".jpg", cv2.cvtColor(square, cv2.COLOR_RGB2BGR), how)[1]
+
+
+def decode(jpeg):
+    """uint8 (S, S, 3) RGB of what `encode` made; None of anything else."""
+    return cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)

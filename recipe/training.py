@@ -25,7 +25,7 @@ from recipe.stored_views import StoredViews
 from utils import distributed
 from utils.averaging import average_checkpoints
 from utils.checkpoints import save_checkpoint, state_digest
-from utils.config import TrainConfig, as_plain
+from utils.config import FORMATS_BEFORE, TrainConfig, as_plain
 from utils.distillation import Teacher
 from utils.ema import MovingAverage
 from utils.engine import Checkpoints, fit, predict
@@ -37,8 +37,6 @@ from utils.precision import Precision
 from utils.run_folder import TrainingFolder
 from utils.schedules import SCHEDULES, constant, cosine, fading, in_equal_shares
 from utils.session import Session
-
-UNSAID = {"cache_format": "pixels", "held_out_format": "pixels"}  # not in the settings, as before there were other formats
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ class Training:
     @property
     def digest(self):
         """SHA-256, as hex, of the settings: folds that were given out one by one must have the same."""
-        text = json.dumps(settings(self.run, self.section, self.dataset), sort_keys=True)
+        now = settings(self.run, self.section, self.dataset)
+        text = json.dumps({key: now[key] for key in now if (key, now[key]) not in FORMATS_BEFORE.items()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def judged_by(self, measured_on):
@@ -91,8 +90,7 @@ def settings(run, section, dataset, **more):
     elsewhere = ("oof", "views_by", "online_teachers", "control")
     values = {key: value for key, value in as_plain(section).items() if key not in elsewhere}
     pictures = {"fingerprint": dataset.fingerprint, "classes": list(dataset.classes), "cache_format": dataset.cache_format}
-    values |= {"seed": run.config.seed, **pictures, **more}
-    return {key: value for key, value in values.items() if (key, value) not in UNSAID.items()}
+    return {**values, "seed": run.config.seed, **pictures, **more}
 
 
 def train_batches(training, rows, targets, *, final=False):

@@ -18,6 +18,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 SECTIONS = ("teacher", "student")
 BEFORE = {"shrink_on_load": 0}  # what runs did that were begun before there was such a setting, where it is not the default
+FORMATS_BEFORE = {"cache_format": "pixels", "held_out_format": "pixels"}  # the same, of what was found and not set
 
 Share = Annotated[float, Range(0, 1)]
 ShareAboveZero = Annotated[float, Range(above=0, most=1)]

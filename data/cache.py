@@ -163,7 +163,7 @@ class JpegCache:
             same = all(noted[name] == wanted[name].tolist() for name in columns) and record["quality"] == QUALITY
             largest = max(w * h for w, h in zip(noted["width"], noted["height"], strict=True))
             return record if same and largest <= self.reading.max_pixels else None
-        except (UserError, KeyError, ValueError):
+        except (UserError, KeyError, TypeError, ValueError):
             return None
 
     def _images(self, lengths):

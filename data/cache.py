@@ -24,7 +24,7 @@ from data.reading import FACTS
 log = logging.getLogger("run")
 COLUMNS = ["path", "label", "width", "height", *STATE, "sha256", "only_python"]
 FILE = 2**31  # bytes of the pixels of the pictures in one file, which as JPEGs are some times smaller
-SAMPLE = 64  # pictures that tell how large all will be as JPEGs
+SAMPLE = 64  # pictures at most that tell how large all will be as JPEGs
 FILLED = 0.9  # share of the free space that `auto` gives to pixels: a run needs some besides
 
 
@@ -124,7 +124,7 @@ class JpegCache:
     @cached_property
     def _mean_length(self):
         """In bytes, of some pictures."""
-        rows = np.unique(np.linspace(0, len(self.table) - 1, SAMPLE).astype(int))
+        rows = np.linspace(0, len(self.table) - 1, min(SAMPLE, 1 + len(self.table) // 16)).astype(int)
         lengths = [len(jpeg) for _, jpeg in replace(self.reading, bad=[]).read(rows, _encoded, "measuring")]
         return np.mean(lengths) if lengths else 0.0
 

@@ -54,7 +54,8 @@ def train_student(job, stage, rows, held_out, targets, teacher_hashes):
     views = {"views": job.stored.digest} if job.stored else {}
     settings = training.settings(
         run, section, dataset, **views,
-        held_out=held_out.dataset.fingerprint, targets=hashlib.sha256(targets.tobytes()).hexdigest(), teachers=teacher_hashes,
+        held_out=held_out.dataset.fingerprint, held_out_format=held_out.dataset.cache_format,
+        targets=hashlib.sha256(targets.tobytes()).hexdigest(), teachers=teacher_hashes,
     )  # fmt: skip
     training.claim(run, stage, settings)
     model = new_model(run, section, len(dataset.classes))

@@ -113,13 +113,19 @@ def _record_of(path):
     return path.with_suffix(".json")
 
 
-def _take_room(temporary, path):
-    size, free = temporary.stat().st_size, shutil.disk_usage(path.parent).free
+def check_room(path, size):
+    """UserError unless there are `size` bytes free on the disk of `path`."""
+    free = shutil.disk_usage(path.parent).free
     if size > free:
         raise UserError(
             f"{path}: needs {size / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free on this disk. "
             "Free some space, choose another disk (work_dir=... or data.cache=...) or a smaller image_size."
         )
+
+
+def _take_room(temporary, path):
+    size = temporary.stat().st_size
+    check_room(path, size)
     if not hasattr(os, "posix_fallocate"):  # Windows and macOS
         return
     with open(temporary, "rb+") as file:

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from common.errors import UserError
+from data.images import JpegImages, each
 from data.listing import indented, near
 from data.tables import read_table
 
@@ -48,11 +49,15 @@ def correct(table, images, classes, file):
 class Remaining:
     """The pictures number `rows` of `images` (N, S, S, 3): indexed by a number, several or a slice, and copied only then."""
 
-    images: np.ndarray
+    images: np.ndarray | JpegImages
     rows: np.ndarray  # int64 (M,)
 
     def __getitem__(self, which):
         return self.images[self.rows[which]]
+
+    def each(self, which):
+        """See `data.images.each`."""
+        return each(self.images, self.rows[which])
 
     def __len__(self):
         return len(self.rows)

@@ -1,10 +1,12 @@
 """How the network's square is cut from the cached pictures: (N, S, S, 3) uint8 -> (B, size, size, 3) uint8.
 
-Only the bytes that are cut out are read from disk.
+Of pixels only the bytes that are cut out are read from disk.
 """
 
 import cv2
 import numpy as np
+
+from data.images import each
 
 MIN_AREA, ASPECT = 0.3, 4 / 3  # of what a random zoom shows: least share of the area, greatest width for the height
 
@@ -49,9 +51,9 @@ def jitter_boxes(boxes, full, shares):
 def cut_out(images, rows, boxes, size):
     """The part `boxes[i]` of each picture `images[rows[i]]`, averaged over what shrinks: uint8 (B, size, size, 3)."""
     cut = np.empty((len(rows), size, size, 3), np.uint8)
-    for i, (row, (y, x, h, w)) in enumerate(zip(rows, boxes, strict=True)):
+    for i, (image, (y, x, h, w)) in enumerate(zip(each(images, rows), boxes, strict=True)):
         interpolation = cv2.INTER_AREA if size < min(h, w) else cv2.INTER_LINEAR
-        cv2.resize(images[row][y : y + h, x : x + w], (size, size), dst=cut[i], interpolation=interpolation)
+        cv2.resize(image[y : y + h, x : x + w], (size, size), dst=cut[i], interpolation=interpolation)
     return cut
 
 
@@ -63,7 +65,7 @@ def _room(images, size):
 
 
 def _squares(images, rows, tops, lefts, size):
-    return np.stack([images[row][y : y + size, x : x + size] for row, y, x in zip(rows, tops, lefts, strict=True)])
+    return np.stack([image[y : y + size, x : x + size] for image, y, x in zip(each(images, rows), tops, lefts, strict=True)])
 
 
 CROPS = {"center": center_crop, "random": random_crop, "zoom": random_zoom}

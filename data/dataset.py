@@ -1,4 +1,4 @@
-"""The data set as training sees it: a table of pictures, their classes, and their pixels in one memory map.
+"""The data set as training sees it: a table of pictures, their classes, and their pixels in a cache.
 
 Every file is read once: the same pass hashes it, checks it, measures it and writes its pixels to the cache. A second run
 compares sizes, dates and inodes, and hashes again only the files where they differ.
@@ -7,30 +7,25 @@ compares sizes, dates and inodes, and hashes again only the files where they dif
 import hashlib
 import logging
 import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import joblib
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from common.arrays import open_array, write_array
 from common.errors import UserError
-from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json, write_text
+from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json
+from data.cache import COLUMNS, JpegCache, PixelCache, best
 from data.corrections import Remaining, correct
-from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, full_size, only_read_here, read_file
-from data.index import STATE, changes_between, fingerprint, list_root
+from data.decode import MAX_PIXELS, read_file
+from data.images import JpegImages
+from data.index import changes_between, fingerprint, list_root
 from data.listing import indented
-from data.preprocessing import least_sides, resize_square
+from data.reading import FACTS, Reading, Squares, in_threads
 
 log = logging.getLogger("run")
-FACTS = ["width", "height", "sha256", "only_python"]  # what reading a file tells
-COLUMNS = ["path", "label", "width", "height", *STATE, "sha256", "only_python"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,8 @@ class ImageDataset:
     classes: tuple[str, ...]
     table: pd.DataFrame  # path (relative, POSIX, sorted), label ('' where there are none), and COLUMNS' facts of each file
     fingerprint: str  # of classes, paths, labels and contents; the same on every machine
-    images: np.ndarray | Remaining  # memory map, uint8 (N, S, S, 3) RGB
+    images: np.ndarray | JpegImages | Remaining  # uint8 (N, S, S, 3) RGB, a memory map or what is indexed alike
+    cache_format: str  # `pixels`, or `jpeg`: what is learnt of these differs slightly
 
     def __len__(self):
         return len(self.table)
@@ -55,22 +51,10 @@ class ImageDataset:
         """Relative POSIX paths, in order."""
         return self.table["path"].tolist()
 
-
-class Squares(NamedTuple):
-    """How files become pixels of the cache, see `open_dataset`."""
-
-    size: int
-    fit: str
-    shrink_on_load: int
-
     @property
-    def suffix(self):
-        """Of the cache's name: what is made otherwise has another."""
-        return f"{self.size}" + "_pad" * (self.fit == "pad") + f"_shrunk{self.shrink_on_load}" * bool(self.shrink_on_load)
-
-    @property
-    def at_least(self):
-        return least_sides(self.size, self.shrink_on_load)
+    def seen(self):
+        """Text that is another when the `images` would be, for what is computed of them."""
+        return self.fingerprint + f" {self.cache_format}" * (self.cache_format != "pixels")
 
 
 def open_dataset(root, folder, size, classes=None, name="train", **how):
@@ -79,43 +63,52 @@ def open_dataset(root, folder, size, classes=None, name="train", **how):
 
 
 def open_listed(
-    listed, folder, size, name="train", fit="stretch", shrink_on_load=2, max_pixels=None, verify=False, corrections=None
-):
+    listed, folder, size, name="train", *, fit="stretch", shrink_on_load=2, max_pixels=None, verify=False, corrections=None,
+    cache_format="auto", threads=None,
+):  # fmt: skip
     """The pictures of a `data.index.PictureList`, each resized to `size` x `size` pixels, with index and cache kept in `folder`.
 
     name: `train`, `validation`, `test` or `unlabelled`, for the files there. fit: see `data.preprocessing.resize_square`;
     shrink_on_load: JPEGs may be decoded at a smaller scale while both sides keep so many times `size`; 0: not. Each way has a
     cache of its own, while the fingerprint, which is of the files, is the same. max_pixels: larger pictures are bad files (None:
     `data.decode.MAX_PIXELS`). verify: hash every file again, whatever its size and dates say. corrections: a table as
-    `data.corrections` reads it. It changes what is made of the index, which is of the files.
-    Raises UserError that lists all bad files at once, and one for pictures that lie in two classes.
+    `data.corrections` reads it. It changes what is made of the index, which is of the files. cache_format: `pixels`, `jpeg` or
+    `auto`: the one that is there, else pixels if the disk has room for them. threads: that decode JPEGs of the cache (None: all
+    cores).
+    Raises UserError that lists all bad files at once, one for pictures that lie in two classes, and one for too small a disk.
     """
     folder, max_pixels, classes = Path(folder), max_pixels or MAX_PIXELS, listed.classes
     index_path = folder / ("index.csv" if name == "train" else f"index_{name}.csv")
-    squares = Squares(size, fit, shrink_on_load)
-    cache_path = folder / "cache" / f"{name}_{squares.suffix}.npy"
+    reading = Reading(listed, Squares(size, fit, shrink_on_load), max_pixels)
+    stem = folder / "cache" / f"{name}_{reading.squares.suffix}"
+    pixels, jpeg = PixelCache(stem, reading), JpegCache(stem, reading, threads or joblib.cpu_count(), verify)
+    caches = {"pixels": [pixels], "jpeg": [jpeg], "auto": [pixels, jpeg]}[cache_format]
     with _alone(index_path):
         before = _read_index(index_path)
         known = _recognise(listed, before, name, verify) if before is not None else None
         if known is not None and (known["width"] * known["height"] > max_pixels).any():
             known = None
-        images = open_array(cache_path, _mark(known)) if known is not None else None
+        cache, images = _open_first(caches, known)
         if images is None:
-            known, images = _decode_all(listed, squares, max_pixels, cache_path, folder)
+            cache = best(pixels, jpeg) if len(caches) > 1 else caches[0]
+            known, images = cache.make(folder)
             kinds = f", {len(classes)} classes" if classes else ""
-            log.info(f"{name}: {len(known)} pictures{kinds}, cached at {size} px in {cache_path}")
+            log.info(f"{name}: {len(known)} pictures{kinds}, cached at {size} px in {cache.path}")
         if known is not before:
             _write_index(index_path, listed, known)
     if corrections is not None:
         known, images = correct(known, images, classes, corrections)
     _check_duplicates(listed, known, corrections)
     _tell_what_only_python_reads(listed, known)
-    return ImageDataset(listed.root, classes, known, fingerprint(known, classes), images)
+    return ImageDataset(listed.root, classes, known, fingerprint(known, classes), images, cache.name)
 
 
-def _mark(table):
-    """Of which files the pixels in a cache are: paths and contents, whatever the labels."""
-    return fingerprint(table.assign(label=""), ())
+def _open_first(caches, known):
+    """(the first of `caches` that holds the pictures of the table `known`, its images), (None, None) if none does."""
+    for cache in caches if known is not None else ():
+        if (images := cache.open(known)) is not None:
+            return cache, images
+    return None, None
 
 
 def _alone(index_path):
@@ -182,42 +175,7 @@ def _digests(root, paths):
     def work(i):
         return hashlib.sha256(read_file(root / paths[i])).hexdigest()
 
-    return [(paths[i], None if job.exception() else job.result()) for i, job in _in_threads(work, len(paths), "comparing")]
-
-
-def _decode_all(listed, squares, max_pixels, cache_path, folder):
-    """(the table of `listed` with FACTS added, pixels), these at `cache_path` too. All bad files end in one UserError."""
-    table = complete = listed.table
-
-    def fill(pixels):
-        nonlocal complete
-        facts, bad = _read_pictures(listed.root, table["path"], pixels, squares, max_pixels)
-        if bad:
-            raise _bad_files_error(listed, folder, bad)
-        complete = table.assign(**dict(zip(FACTS, zip(*facts, strict=True), strict=True)))[COLUMNS]
-        return _mark(complete)
-
-    images = write_array(cache_path, np.uint8, (len(table), squares.size, squares.size, 3), fill)
-    return complete, images
-
-
-def _read_pictures(root, paths, pixels, squares, max_pixels):
-    """Fill `pixels` (N, S, S, 3); returns ([values of FACTS], [(path, reason)] of the bad files)."""
-    facts, bad = [None] * len(paths), []
-
-    def work(i):
-        content = read_file(root / paths[i])
-        image = decode_rgb(content, max_pixels, at_least=squares.at_least)
-        pixels[i] = resize_square(image, squares.size, squares.fit)
-        height, width = full_size(content, image)
-        return width, height, hashlib.sha256(content).hexdigest(), only_read_here(content) or ""
-
-    for i, job in _in_threads(work, len(paths), "decoding"):
-        try:
-            facts[i] = job.result()
-        except UnreadableImage as error:
-            bad.append((paths[i], str(error)))
-    return facts, bad
+    return [(paths[i], None if job.exception() else job.result()) for i, job in in_threads(work, range(len(paths)), "comparing")]
 
 
 def _tell_what_only_python_reads(listed, table):
@@ -228,25 +186,6 @@ def _tell_what_only_python_reads(listed, table):
             f"{listed.source}: {len(foreign)} pictures are of a format that the C++ program and library cannot read (such as "
             f"{example}). Where those are to answer, convert such pictures to JPEG or PNG."
         )
-
-
-def _in_threads(work, num, title):
-    """(i, finished future) for i in 0..num-1 in order, on all cores (OpenCV releases the interpreter lock), few in flight."""
-    workers = joblib.cpu_count()  # what affinity and a container leave of the machine
-    with ThreadPoolExecutor(workers) as pool:
-        pending, numbers = deque(), iter(tqdm(range(num), desc=title, leave=False, disable=None))
-        for i in numbers:
-            pending.append((i, pool.submit(work, i)))
-            if len(pending) >= 8 * workers:
-                yield pending.popleft()
-        yield from pending
-
-
-def _bad_files_error(listed, folder, bad):
-    report, lines = folder / "bad_files.txt", [f"{listed.shown(path)}: {reason}" for path, reason in bad]
-    write_text(report, "".join(f"{line}\n" for line in lines))
-    way_out = f"Repair or remove them (all are listed in {report}), then run again."
-    return UserError(f"{listed.source}: {len(bad)} files cannot be used:\n{indented(lines)}\n{way_out}")
 
 
 def _check_duplicates(listed, table, corrections):

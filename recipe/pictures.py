@@ -8,6 +8,7 @@ import numpy as np
 from common.errors import UserError
 from data.dataset import ImageDataset, open_listed, shared_contents
 from data.folds import assign_folds
+from data.images import each
 from data.index import KEYS, find_parts, list_images, list_root
 from data.picture_table import list_table
 from data.preprocessing import Preprocessing
@@ -113,6 +114,7 @@ def _open_part(run, preprocessing, name, classes=None, corrections=None):
     def open_part():
         listed = _listed(data, name, classes, folder)
         how.update(max_pixels=data.max_pixels, verify=data.verify, corrections=corrections)
+        how.update(cache_format=data.cache_format, threads=run.config.num_threads or distributed.own_cpus())
         return listed and open_listed(listed, folder, name=name, **how)
 
     part = distributed.main_first(open_part)
@@ -151,11 +153,14 @@ class Pictures:
     parts: tuple[ImageDataset, ...]
 
     def __getitem__(self, row):
-        for part in self.parts:
-            if row < len(part):
-                return part.images[row]
-            row -= len(part)
-        raise IndexError(row)
+        return next(self.each([row]))
+
+    def each(self, rows):
+        """See `data.images.each`."""
+        starts = np.cumsum([0, *map(len, self.parts)])
+        numbers = np.searchsorted(starts, rows, side="right") - 1
+        pictures = [each(part.images, np.asarray(rows)[numbers == k] - starts[k]) for k, part in enumerate(self.parts)]
+        return (next(pictures[k]) for k in numbers)
 
     def __len__(self):
         return sum(len(part) for part in self.parts)
@@ -171,8 +176,9 @@ class Pictures:
         return tuple("/" * number + path for number, part in enumerate(self.parts) for path in part.paths)
 
     @property
-    def fingerprint(self):
-        return " ".join(part.fingerprint for part in self.parts)
+    def seen(self):
+        """As of the parts."""
+        return " ".join(part.seen for part in self.parts)
 
 
 @dataclass(frozen=True)

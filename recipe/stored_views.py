@@ -171,7 +171,7 @@ def _stored_logits(run, fixed, pictures, features):
     """The array (N, V, K); features: the `StoredFeatures` of the same views, None where there are none."""
     dataset, path = pictures.parts[0], _beside_teacher(run).views
     asked, preprocessing, who = labellers(run, dataset, len(pictures))
-    mark = f"{pictures.fingerprint}, {fixed.describe()}, {preprocessing}, {who}"
+    mark = f"{pictures.seen}, {fixed.describe()}, {preprocessing}, {who}"
     backbones = {_before_the_head(model) for part in asked for model in part.models}
     # They differ in their heads alone, and what these take of just such pictures is there.
     if features and (backbones, preprocessing) == ({features.backbone}, features.preprocessing):
@@ -209,7 +209,7 @@ def _stored_features(run, fixed, pictures):
             f"{HIDDEN_UNITS} units. Take a smaller teacher.backbone."
         )
     backbone = _before_the_head(model)
-    mark = f"{pictures.fingerprint}, {fixed.describe()}, {preprocessing}, {backbone}"
+    mark = f"{pictures.seen}, {fixed.describe()}, {preprocessing}, {backbone}"
     questions = [(Features(model), np.arange(len(pictures)))]
     prepare = partial(OfPixels, run, fixed, preprocessing)
     path = cache_folder(run) / f"views_{re.sub(r'[^-.0-9A-Z_a-z]', '-', section.backbone)}_{section.image_size}.npy"

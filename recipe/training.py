@@ -25,7 +25,7 @@ from recipe.stored_views import StoredViews
 from utils import distributed
 from utils.averaging import average_checkpoints
 from utils.checkpoints import save_checkpoint, state_digest
-from utils.config import TrainConfig, as_plain, as_python
+from utils.config import FORMATS_BEFORE, TrainConfig, as_plain, as_python
 from utils.distillation import Teacher
 from utils.ema import MovingAverage
 from utils.engine import Checkpoints, fit, predict
@@ -70,7 +70,8 @@ class Training:
     @property
     def digest(self):
         """SHA-256, as hex, of the settings: folds that were given out one by one must have the same."""
-        text = json.dumps(settings(self.run, self.section, self.dataset), sort_keys=True)
+        now = settings(self.run, self.section, self.dataset)
+        text = json.dumps({key: now[key] for key in now if (key, now[key]) not in FORMATS_BEFORE.items()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def judged_by(self, measured_on):
@@ -88,7 +89,8 @@ def settings(run, section, dataset, **more):
     """
     elsewhere = ("oof", "views_by", "online_teachers", "control")
     values = {key: value for key, value in as_plain(section).items() if key not in elsewhere}
-    return {**values, "seed": run.config.seed, "fingerprint": dataset.fingerprint, "classes": list(dataset.classes), **more}
+    pictures = {"fingerprint": dataset.fingerprint, "classes": list(dataset.classes), "cache_format": dataset.cache_format}
+    return {**values, "seed": run.config.seed, **pictures, **more}
 
 
 def claim(run, stage, settings):
@@ -228,7 +230,7 @@ def frozen_features(training, model, dataset, path):
 
     model.eval()
     shape, pooled = (2, len(dataset), model.num_features), {**model.backbone.state_dict(), **model.pool.state_dict(prefix="pool.")}
-    mark = f"{dataset.fingerprint} {state_digest(pooled)} {training.preprocessing}"
+    mark = f"{dataset.seen} {state_digest(pooled)} {training.preprocessing}"
     features = open_features(path, shape, mark)
     if not distributed.said_by_main(features is not None):
         if distributed.is_main():

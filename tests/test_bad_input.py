@@ -14,6 +14,7 @@ from processes import in_parallel, killed_at
 from common.errors import UserError
 from common.temporary import remove_leftovers
 from data import dataset as dataset_module
+from data import reading
 from data.dataset import open_dataset, shared_contents
 from data.decode import UnreadableImage, decode_rgb
 from data.folds import assign_folds
@@ -245,7 +246,7 @@ def test_damage_inside_is_not_taken_for_a_picture():
 
 def test_second_run_reads_no_picture(root, tmp_path, monkeypatch):
     first = open_dataset(root, tmp_path / "run", 16)
-    monkeypatch.setattr(dataset_module, "decode_rgb", lambda *arguments, **options: pytest.fail("decoded again"))
+    monkeypatch.setattr(reading, "decode_rgb", lambda *arguments, **options: pytest.fail("decoded again"))
     second = open_dataset(root, tmp_path / "run", 16)
     assert second.fingerprint == first.fingerprint
     np.testing.assert_array_equal(second.images, first.images)
@@ -276,7 +277,7 @@ def test_a_new_date_alone_is_not_called_a_change(root, tmp_path, said):
 
 def open_without_decoding(root, folder, monkeypatch, **kwargs):
     with monkeypatch.context() as patched:
-        patched.setattr(dataset_module, "decode_rgb", lambda *arguments, **options: pytest.fail("decoded again"))
+        patched.setattr(reading, "decode_rgb", lambda *arguments, **options: pytest.fail("decoded again"))
         return open_dataset(root, folder, 16, **kwargs)
 
 
@@ -356,7 +357,7 @@ def test_processes_that_want_the_same_pictures_at_once_decode_them_once(root, tm
         os.write(decoded, b".")
         return decode_rgb(*arguments, **options)
 
-    monkeypatch.setattr(dataset_module, "decode_rgb", decode)
+    monkeypatch.setattr(reading, "decode_rgb", decode)
     assert in_parallel(lambda _: open_dataset(root, tmp_path / "run", 16), range(4)) == [0] * 4
     os.close(decoded)
     assert (tmp_path / "decoded").stat().st_size == 84

@@ -36,17 +36,22 @@ def test_convolutions_compare_training_steps(monkeypatch, capsys):
         assert numbers[3] > 0
 
 
-def test_training_compares_three_loops(monkeypatch, capsys):
+def test_training_compares_four_loops(monkeypatch, capsys):
     smallest = "--picture-size 500x300 --size 32 --batch-size 4 --batches 2 --rounds 1 --threads 1 --workers 0"
     run(monkeypatch, "training.py", *smallest.split())
-    *measured, waiting = rows(capsys.readouterr().out)
-    loops = ["ours", "torchvision ImageFolder + DataLoader", "timm loader"]
+    *measured, pixels, jpegs = rows(capsys.readouterr().out)
+    loops = ["ours", "ours, cache of JPEGs", "torchvision ImageFolder + DataLoader", "timm loader"]
     titles = ["decoding alone, images/s", "first run, images/s", "start of a second run, s", "later epochs, images/s"]
     assert [row[:2] for row in measured] == [[title, loop] for title in titles for loop in loops]
     assert all(float(row[2]) > 0 for row in measured)
-    ours, torchvision, _ = (float(row[2]) for row in measured[6:9])
-    assert float(measured[7][-1]) == pytest.approx(torchvision / ours, rel=0.01)  # of seconds, fewer are better
-    assert waiting[0].startswith("our loop waits for data ")
+    ours, _, torchvision, _ = (float(row[2]) for row in measured[8:12])
+    assert float(measured[10][-1]) == pytest.approx(torchvision / ours, rel=0.01)  # of seconds, fewer are better
+    sizes = []
+    for (line,), name in ((pixels, loops[0]), (jpegs, loops[1])):
+        assert line.startswith(f"{name}: waits for data ")
+        sizes.append(float(re.search(r"cache (\S+) KiB an image", line)[1]))
+    assert sizes[0] == pytest.approx(3 * 37**2 / 1024, rel=0.1)
+    assert sizes[1] < sizes[0]
 
 
 def test_operators_share_a_training_step(monkeypatch, capsys):

@@ -12,6 +12,7 @@ from helpers import environment as for_scripts
 
 from common.errors import UserError
 from utils import distributed
+from utils.memory import usable_cpus
 
 CPU = torch.device("cpu")
 # Each of two processes: folders `shared`, `own0` and `own1`; the answers as JSON.
@@ -46,6 +47,7 @@ print(json.dumps({
     "same": refusal(distributed.check_same, {"lr": 1, "seed": 2}, "the settings", "Mend them."),
     "differing": refusal(distributed.check_same, {"lr": 1, "seed": rank}, "the settings", "Mend them."),
     "said": distributed.said_by_main(f"by {rank}"),
+    "cpus": distributed.own_cpus(),
     "rows": [bool((distributed.gather_rows(part[rank::2]) == part).all()) for part in (rows, rows[:1], rows[:0])],
 }))
 distributed.finish()
@@ -92,7 +94,8 @@ session.run_script(main)
 
 
 def environment(rank, port):
-    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    names = {"RANK": rank, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    names |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), 2)
     return {**for_scripts(), "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in names.items()}}
 
 
@@ -157,6 +160,10 @@ def test_settings_that_differ_between_machines_end_all_with_one_message(answers)
 
 def test_all_processes_hear_what_the_main_one_says(answers):
     assert [answer["said"] for answer in answers] == ["by 0", "by 0"]
+
+
+def test_processes_of_a_machine_share_its_processors(answers):
+    assert [answer["cpus"] for answer in answers] == [max(1, usable_cpus() // 2)] * 2
 
 
 def test_rows_come_together_in_their_order(answers):

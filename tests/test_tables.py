@@ -9,7 +9,7 @@ from helpers import refusal, run_script, write_config
 
 from common.errors import UserError
 from common.files import read_csv
-from data import dataset as dataset_module
+from data import reading
 from data.dataset import open_dataset, open_listed
 from data.picture_table import list_table
 from utils.run_folder import RunFolder
@@ -95,7 +95,7 @@ def test_what_means_nothing_elsewhere_is_a_class_name(root, rows, tmp_path):
 def test_other_labels_need_no_picture_decoded_again(root, rows, tmp_path, monkeypatch):
     file, run = tmp_path / "l.csv", tmp_path / "run"
     before = open_listed(list_table(write(file, rows), root)["train"], run, 16)
-    monkeypatch.setattr(dataset_module, "decode_rgb", lambda *arguments, **options: pytest.fail("decoded again"))
+    monkeypatch.setattr(reading, "decode_rgb", lambda *arguments, **options: pytest.fail("decoded again"))
     rows[3] = (rows[3][0], next(name for name in before.classes if name != rows[3][1]))
     after = open_listed(list_table(write(file, rows), root)["train"], run, 16)
     assert after.fingerprint != before.fingerprint

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import refusal, run_script, write_config
 
-from data import dataset as dataset_module
+from data import reading
 from data.decode import read_file
 from recipe.predictor import open_predictor
 from utils.config import load_resolved
@@ -38,7 +38,7 @@ def run(parts, tmp_path_factory):
 
     write_config(place, parts, None)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(dataset_module, "read_file", read)
+        patched.setattr(reading, "read_file", read)
         for script in ("e4.py", "m11.py"):
             run_script(script, "config.py", "--cfg-options", "teacher.flip_test=true", cwd=place)
     run_script("export_openvino.py", place / "runs" / "t", "--int8", "--int8-budget", 100, cwd=place)

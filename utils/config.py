@@ -18,6 +18,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 SECTIONS = ("teacher", "student")
 BEFORE = {"shrink_on_load": 0}  # what runs did that were begun before there was such a setting, where it is not the default
+FORMATS_BEFORE = {"cache_format": "pixels", "held_out_format": "pixels"}  # the same, of what was found and not set
 
 Share = Annotated[float, Range(0, 1)]
 ShareAboveZero = Annotated[float, Range(above=0, most=1)]
@@ -47,6 +48,9 @@ class DataConfig:
     corrections: str | None = None
     unlabelled: str | None = None  # folder of pictures without classes, at any depth, for stored views to learn from; None: no such
     cache: str | None = None  # folder of index and pixel cache, which several runs may share; None: the run folder
+    # The cache holds pixels; or JPEGs of quality 95, several times smaller, which are decoded batch by batch (docs/data.md). auto:
+    # what is there already, else pixels if the disk has room for them.
+    cache_format: Literal["auto", "pixels", "jpeg"] = "auto"
     max_pixels: OneOrMore = 200_000_000  # larger pictures are refused unopened: a small file may unfold to gigabytes
     verify: bool = False  # read all pictures again at the start, whatever their sizes and times say
     draw_textiles: Count = 0  # first draw this many training pictures of the embedded textiles beside `root`

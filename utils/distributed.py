@@ -19,6 +19,7 @@ import torch.distributed as dist
 from common.errors import UserError
 from utils.differences import differences
 from utils.heartbeat import Heartbeat
+from utils.memory import usable_cpus
 
 ANNOUNCED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by `torchrun`, to each of its processes
 # While one decodes a large data set the others wait, longer than NCCL's own ten minutes. A heartbeat sees to it that nobody waits
@@ -155,6 +156,11 @@ def world_size():
 def is_main():
     """Only the main process writes files and prints."""
     return rank() == 0
+
+
+def own_cpus():
+    """How many processors there are for this process, where `torchrun` starts several on a machine."""
+    return max(1, usable_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))) if is_distributed() else usable_cpus()
 
 
 def barrier():

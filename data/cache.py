@@ -1,0 +1,210 @@
+"""Where the squares of a picture list are kept: as pixels, in one memory map; or as JPEGs, in a few large files.
+
+Both are made by one pass over the files (`data.reading.Reading`), and opened without it after a look at their SHA-256.
+"""
+
+import hashlib
+import logging
+import shutil
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from common.arrays import check_room, open_array, write_array
+from common.errors import UserError
+from common.files import atomic_path, make_folder, read_json, sha256, write_json
+from common.temporary import remove_leftovers
+from data.images import QUALITY, JpegImages, encode
+from data.index import STATE, fingerprint
+from data.reading import FACTS
+
+log = logging.getLogger("run")
+COLUMNS = ["path", "label", "width", "height", *STATE, "sha256", "only_python"]
+FILE = 2**31  # bytes of the pixels of the pictures in one file, which as JPEGs are some times smaller
+SAMPLE = 64  # pictures at most that tell how large all will be as JPEGs
+FILLED = 0.9  # share of the free space that `auto` gives to pixels: a run needs some besides
+
+
+class PixelCache:
+    """The file `<stem>.npy`, and a record of which pictures it is."""
+
+    name = "pixels"
+
+    def __init__(self, stem, reading):
+        self.path, self.reading = Path(f"{stem}.npy"), reading
+        self.shape = (len(reading.listed.table), reading.squares.size, reading.squares.size, 3)
+        self.num_bytes = int(np.prod(self.shape, dtype=np.int64))
+
+    def open(self, known):
+        """The memory map uint8 (N, S, S, 3) of the pictures in the table `known`, None where it is to be made."""
+        return open_array(self.path, _mark(known))
+
+    def make(self, folder):
+        """(the list's table with FACTS, images). `folder`: where bad files, which raise a UserError, are listed."""
+        table = complete = self.reading.listed.table
+
+        def fill(pixels):
+            nonlocal complete
+            facts = [found for found, _ in self.reading.read(range(len(table)), pixels.__setitem__)]
+            self.reading.refuse_bad(folder)
+            complete = _with_facts(table, facts)
+            return _mark(complete)
+
+        if self.free() < self.num_bytes <= self.free() + self._replaced():
+            self.path.unlink()  # there is no room for both
+        images = write_array(self.path, np.uint8, self.shape, fill)
+        return complete, images
+
+    def fits(self):
+        return self.num_bytes <= FILLED * (self.free() + self._replaced())
+
+    def free(self):
+        """Bytes on the disk, after what killed writers took of it is given back."""
+        make_folder(self.path.parent)
+        remove_leftovers(self.path.parent, depth=0)
+        return shutil.disk_usage(self.path.parent).free
+
+    def _replaced(self):
+        """Bytes of the pixels of other pictures that it takes the place of."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+
+class JpegCache:
+    """The folder `<stem>.jpeg`: files with as many JPEGs each, and beside each a record of which pictures they are.
+
+    Whoever is killed goes on behind the last whole file; where pictures changed, the files that hold them are made again.
+    """
+
+    name = "jpeg"
+
+    def __init__(self, stem, reading, threads=1, verify=False):
+        """threads: that decode, see `JpegImages`. verify: make all files again where pictures may have changed unseen."""
+        self.path, self.reading, self.threads, self.verify = Path(f"{stem}.jpeg"), reading, threads, verify
+        self.table, step = reading.listed.table, max(1, FILE // (3 * reading.squares.size**2))
+        self.rows = [range(i, min(i + step, len(self.table))) for i in range(0, len(self.table), step)]  # of each file
+
+    def open(self, known):
+        """`JpegImages` of the pictures in the table `known`, None where some are to be made."""
+        lengths = []
+        for number in range(len(self.rows)):
+            noted = self._whole(number, known, ["path", "sha256"])
+            if noted is None:
+                return None
+            lengths.append(noted["length"].to_numpy())
+        return self._images(lengths)
+
+    def is_begun(self):
+        """Is there a file of these pictures?"""
+        return any(self._record(number, self.table, ["path", *STATE]) for number in range(len(self.rows)))
+
+    def make(self, folder):
+        """As `PixelCache.make`."""
+        make_folder(self.path)
+        remove_leftovers(self.path, depth=0)
+        found = [None if self.verify else self._whole(k, self.table, ["path", *STATE]) for k in range(len(self.rows))]
+        missing = len(self.table) - sum(len(noted) for noted in found if noted is not None)
+        if missing < len(self.table):
+            log.info(f"{self.path}: goes on with the {len(self.table) - missing} pictures that are there of {len(self.table)}")
+        if missing:
+            check_room(self.path, int(missing * self._mean_length))
+        found = [self._write(number) if noted is None else noted for number, noted in enumerate(found)]
+        self.reading.refuse_bad(folder)
+        self._remove_others()
+        complete = pd.concat(found, ignore_index=True).assign(label=self.table["label"].to_numpy())[COLUMNS]
+        return complete, self._images([noted["length"].to_numpy() for noted in found])
+
+    @property
+    def num_bytes(self):
+        """About how many it takes."""
+        return int(len(self.table) * self._mean_length)
+
+    @cached_property
+    def _mean_length(self):
+        """In bytes, of some pictures."""
+        rows = np.linspace(0, len(self.table) - 1, min(SAMPLE, 1 + len(self.table) // 16)).astype(int)
+        lengths = [len(jpeg) for _, jpeg in replace(self.reading, bad=[]).read(rows, _encoded, "measuring")]
+        return np.mean(lengths) if lengths else 0.0
+
+    def _write(self, number):
+        """Write a file and its record; returns the table noted there, None where there are bad pictures among it."""
+        path, rows = self._file(number), self.rows[number]
+        self._record_file(number).unlink(missing_ok=True)
+        digest, lengths, facts = hashlib.sha256(), [], []
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            for found, jpeg in self.reading.read(rows, _encoded, f"decoding, file {number + 1} of {len(self.rows)}"):
+                file.write(jpeg)
+                digest.update(jpeg)
+                lengths.append(len(jpeg))
+                facts.append(found)
+        if len(facts) < len(rows):
+            return None
+        noted = _with_facts(self.table.iloc[rows], facts).drop(columns="label").assign(length=lengths)
+        record = {"quality": QUALITY, "sha256": digest.hexdigest(), "pictures": noted.to_dict("list")}
+        write_json(self._record_file(number), record)
+        return noted
+
+    def _whole(self, number, table, columns):
+        """The table noted of a file, if its pictures are those of `table` in these columns, and it is what was written."""
+        record, path = self._record(number, table, columns), self._file(number)
+        if record is None or not path.is_file():
+            return None
+        if sha256(path) != record["sha256"]:
+            log.warning(f"{path}: damaged (its SHA-256 is not the one in {self._record_file(number).name}), so it is made again")
+            return None
+        return pd.DataFrame(record["pictures"])
+
+    def _record(self, number, table, columns):
+        try:
+            record, wanted = read_json(self._record_file(number)), table.iloc[self.rows[number]]
+            noted = record["pictures"]
+            same = all(noted[name] == wanted[name].tolist() for name in columns) and record["quality"] == QUALITY
+            largest = max(w * h for w, h in zip(noted["width"], noted["height"], strict=True))
+            return record if same and largest <= self.reading.max_pixels else None
+        except (UserError, KeyError, TypeError, ValueError):
+            return None
+
+    def _images(self, lengths):
+        paths = [self._file(number) for number in range(len(lengths))]
+        return JpegImages(paths, lengths, self.reading.squares.size, self.threads)
+
+    def _remove_others(self):
+        """What a longer list left."""
+        ours = {path for number in range(len(self.rows)) for path in (self._file(number), self._record_file(number))}
+        for path in set(self.path.iterdir()) - ours:
+            path.unlink()
+
+    def _file(self, number):
+        return self.path / f"{number}.jpegs"
+
+    def _record_file(self, number):
+        return self._file(number).with_suffix(".json")
+
+
+def best(pixels, jpeg):
+    """The cache that is to be made: JPEGs where they were begun, or where pixels have no room, which is said."""
+    if jpeg.is_begun():
+        return jpeg
+    if pixels.fits():
+        return pixels
+    as_pixels, free, as_jpegs = (f"{size / 2**30:.1f} GiB" for size in (pixels.num_bytes, pixels.free(), jpeg.num_bytes))
+    log.info(
+        f"{jpeg.path}: pictures are kept as JPEGs, about {as_jpegs}; their pixels would take {as_pixels}, and {free} are free, of "
+        "which the run needs some (data.cache_format)"
+    )
+    return jpeg
+
+
+def _encoded(_, square):
+    return encode(square)
+
+
+def _with_facts(table, facts):
+    return table.assign(**dict(zip(FACTS, zip(*facts, strict=True), strict=True)))[COLUMNS]
+
+
+def _mark(table):
+    """Of which files the pixels are: paths and contents, whatever the labels."""
+    return fingerprint(table.assign(label=""), ())

@@ -11,6 +11,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +25,12 @@ from common.errors import UserError
 from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json, write_text
 from data.corrections import Remaining, correct
 from data.decode import MAX_PIXELS, UnreadableImage, decode_rgb, full_size, only_read_here, read_file
-from data.index import STATE, changes_between, fingerprint, list_root
+from data.index import STATE, changes_between, fingerprint, gather, list_root
 from data.listing import indented
 from data.preprocessing import least_sides, resize_square
 
 log = logging.getLogger("run")
-FACTS = ["width", "height", "sha256", "only_python"]  # what reading a file tells
+FACTS = {"width": np.int64, "height": np.int64, "sha256": "str", "only_python": "str"}  # what reading a file tells
 COLUMNS = ["path", "label", "width", "height", *STATE, "sha256", "only_python"]
 
 
@@ -44,7 +45,7 @@ class ImageDataset:
     def __len__(self):
         return len(self.table)
 
-    @property
+    @cached_property
     def labels(self):
         """int64 (N,) positions in `classes`."""
         number = {name: k for k, name in enumerate(self.classes)}
@@ -127,7 +128,8 @@ def _alone(index_path):
 
 def shared_contents(train, other):
     """[(path in `train`, path in `other`)] of pictures with the same content in both."""
-    by_content = dict(zip(train.table["sha256"], train.table["path"], strict=True))
+    shared = train.table[train.table["sha256"].isin(other.table["sha256"])]
+    by_content = dict(zip(shared["sha256"], shared["path"], strict=True))
     return [(by_content[c], path) for c, path in zip(other.table["sha256"], other.table["path"], strict=True) if c in by_content]
 
 
@@ -160,10 +162,9 @@ def _recognise(listed, known, name, verify):
     changes = changes_between(known, table)
     touched = changes.pop("touched")
     if not any(changes.values()):
-        suspects = table["path"].tolist() if verify else touched
-        before = dict(zip(known["path"], known["sha256"], strict=True))
-        changes["changed"] = [path for path, digest in _digests(listed.root, suspects) if digest != before[path]]
-        touched = [path for path in touched if path not in set(changes["changed"])]
+        changes["changed"] = _changed(listed.root, known if verify else known[known["path"].isin(touched)])
+        changed = set(changes["changed"])
+        touched = [path for path in touched if path not in changed]
     changes["with another date or inode"] = touched
     said = ", ".join(f"{len(paths)} {what} (such as {paths[0]!r})" for what, paths in changes.items() if paths)
     if any(changes[what] for what in ("added", "removed", "changed")):
@@ -171,18 +172,20 @@ def _recognise(listed, known, name, verify):
         return None
     if said:
         log.info(f"{name}: {said}, of the same content as in the last run")
-    elif known["label"].tolist() == table["label"].tolist():
+    elif known["label"].equals(table["label"]):
         return known
     return table.merge(known[["path", *FACTS]], on="path", validate="one_to_one")[COLUMNS]
 
 
-def _digests(root, paths):
-    """[(path, SHA-256 or None where it cannot be read)]"""
+def _changed(root, known):
+    """Those of the paths in `known` whose files cannot be read, or have another SHA-256 than there."""
+    paths = known["path"].array
 
     def work(i):
         return hashlib.sha256(read_file(root / paths[i])).hexdigest()
 
-    return [(paths[i], None if job.exception() else job.result()) for i, job in _in_threads(work, len(paths), "comparing")]
+    jobs = zip(_in_threads(work, len(paths), "comparing"), known["sha256"], strict=True)
+    return [paths[i] for (i, job), before in jobs if job.exception() or job.result() != before]
 
 
 def _decode_all(listed, squares, max_pixels, cache_path, folder):
@@ -191,19 +194,19 @@ def _decode_all(listed, squares, max_pixels, cache_path, folder):
 
     def fill(pixels):
         nonlocal complete
-        facts, bad = _read_pictures(listed.root, table["path"], pixels, squares, max_pixels)
+        bad = []
+        facts = gather(_read_pictures(listed.root, table["path"].array, pixels, squares, max_pixels, bad), FACTS)
         if bad:
             raise _bad_files_error(listed, folder, bad)
-        complete = table.assign(**dict(zip(FACTS, zip(*facts, strict=True), strict=True)))[COLUMNS]
+        complete = pd.concat([table, facts], axis=1)[COLUMNS]
         return _mark(complete)
 
     images = write_array(cache_path, np.uint8, (len(table), squares.size, squares.size, 3), fill)
     return complete, images
 
 
-def _read_pictures(root, paths, pixels, squares, max_pixels):
-    """Fill `pixels` (N, S, S, 3); returns ([values of FACTS], [(path, reason)] of the bad files)."""
-    facts, bad = [None] * len(paths), []
+def _read_pictures(root, paths, pixels, squares, max_pixels, bad):
+    """Fill `pixels` (N, S, S, 3); yields the values of FACTS of each file, or adds (path, reason) to `bad`."""
 
     def work(i):
         content = read_file(root / paths[i])
@@ -214,10 +217,9 @@ def _read_pictures(root, paths, pixels, squares, max_pixels):
 
     for i, job in _in_threads(work, len(paths), "decoding"):
         try:
-            facts[i] = job.result()
+            yield job.result()
         except UnreadableImage as error:
             bad.append((paths[i], str(error)))
-    return facts, bad
 
 
 def _tell_what_only_python_reads(listed, table):
@@ -251,15 +253,22 @@ def _bad_files_error(listed, folder, bad):
 
 def _check_duplicates(listed, table, corrections):
     """The same picture under two classes is an error; twice in one class is said, and `assign_folds` keeps such pairs together."""
-    groups = [group for _, group in table.groupby("sha256") if len(group) > 1]
-    clashes = [group for group in groups if group["label"].nunique() > 1]
-    if clashes:
-        lines = indented(" = ".join(map(listed.shown, group["path"])) for group in clashes)
+    groups = table[numbers_of_copies(table["sha256"]) > 1].groupby("sha256")
+    copies = groups["path"].agg(list)
+    clashes = copies[groups["label"].nunique() > 1]
+    if len(clashes):
+        lines = indented(" = ".join(map(listed.shown, paths)) for paths in clashes)
         raise UserError(
             f"{listed.source}: {len(clashes)} pictures lie in more than one class:\n{lines}\n"
             f"Keep each in the class it belongs to; copies take the same label, or 'drop', in {corrections or 'data.corrections'}."
         )
-    if groups:
-        example, labelled = " = ".join(map(repr, groups[0]["path"])), bool(table["label"].iloc[0])
+    if len(copies):
+        example, labelled = " = ".join(map(repr, copies.iloc[0])), bool(table["label"].iloc[0])
         fold = "; copies share a fold" if labelled else ""
-        log.warning(f"{listed.source}: {len(groups)} pictures are there more than once (such as {example}){fold}")
+        log.warning(f"{listed.source}: {len(copies)} pictures are there more than once (such as {example}){fold}")
+
+
+def numbers_of_copies(contents):
+    """int64 (N,): how many of the N `contents` are equal to each."""
+    codes, _ = pd.factorize(contents)
+    return np.bincount(codes)[codes]

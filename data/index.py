@@ -25,7 +25,7 @@ PARTS = {
 MODEL_SUFFIXES = {".pth", ".pt", ".ckpt", ".h5", ".keras", ".onnx", ".safetensors", ".pkl", ".pdparams"}
 STATE = ["bytes", "mtime_ns", "ctime_ns", "inode"]  # what tells whether a file is still the one that was read
 TYPES = {"path": "str", "label": "str", **dict.fromkeys(STATE, np.int64), "inode": np.uint64}
-ROWS = 20_000  # whose Python objects, a kilobyte each, are in memory at a time
+ROWS = 5_000  # whose Python objects, a kilobyte each, are in memory at a time
 KEYS = {"train": "data.root", "validation": "data.val_root", "test": "data.test_root", "unlabelled": "data.unlabelled"}
 WITHOUT_IT = "With none to spare for that, leave {} out: a fold of data.root is then held out."
 

@@ -15,8 +15,8 @@ from data.targets import held_out_folds, merge_oof, read_oof, write_oof
 from predict import find_pictures
 from reports.suspects import near_duplicates
 
-COUNT, CLASSES, FOLDS = 20_000, 10, 4
-LIMIT = 500  # bytes a picture
+COUNT, CLASSES, FOLDS = 10_000, 10, 4
+LIMIT = 300  # bytes a picture
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_unchanged_pictures_are_recognised_in_little_memory(many):
 
 def test_contents_are_compared_in_little_memory(many):
     few = ImageDataset(None, many.classes, many.table.iloc[:100], "few", many.images[:100])
-    assert bytes_a_picture(lambda: shared_contents(many, few)) < LIMIT
+    assert bytes_a_picture(lambda: shared_contents(many, few)) < 100  # of those that are not in both nothing at all
     assert bytes_a_picture(lambda: near_duplicates([many, few], "stretch", limit=10)) < LIMIT
 
 
@@ -84,7 +84,7 @@ def test_pictures_that_are_there_once_cost_no_time_each(many):
     listed = index.PictureList(None, many.classes, many.table, None)
     start = time.process_time()
     dataset_module._check_duplicates(listed, many.table, None)
-    assert time.process_time() - start < 20e-6 * COUNT
+    assert time.process_time() - start < 5e-6 * COUNT
 
 
 def test_folds_are_drawn_in_little_memory(many):

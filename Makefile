@@ -6,7 +6,7 @@ CPP_PACKAGES := g++ cmake nlohmann-json3-dev libjpeg-dev libpng-dev libtiff-dev 
 PAGE_STAMP := deploy/page/node_modules/installed
 OPENVINO_DIR = $$($(BIN)/python -c 'import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec("openvino").origin).parent / "cmake")')
 
-.PHONY: help demo test cpp cpp-check cpp-packages page page-packages submission lint format clean-demo
+.PHONY: help demo test cpp cpp-check cpp-packages page page-packages ray-packages submission lint format clean-demo
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -35,6 +35,9 @@ cpp-check: $(STAMP)  ## the C++ tests and 20,000 mutated pictures under sanitize
 
 cpp-packages:  ## the Debian packages that the C++ parts need
 	@echo $(CPP_PACKAGES)
+
+ray-packages: $(STAMP)  ## what --ray needs, by pip
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-ray.txt
 
 page-packages: $(PAGE_STAMP)  ## what the page is made of and tested with, by npm
 

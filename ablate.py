@@ -6,6 +6,7 @@
     python ablate.py CONFIG --axis ... --budget 20                as many epochs as fit into 20 minutes, for each setting
     CUDA_VISIBLE_DEVICES=1 python ablate.py CONFIG --axis ... --shard 1/4     the second of four processes or machines
     python ablate.py CONFIG --axis ... --report                   train nothing, tabulate what is there, measure its speed again
+    python ablate.py CONFIG --axis ... --ray                      trials and teachers as tasks on a Ray cluster
     python ablate.py CONFIG --search student.lr=1e-4..1e-2:log --search student.backbone=mobilenet_v3_small,ghostnet_100 \\
         --trials 24 --budget 5                                    let Optuna choose what to try next
 
@@ -20,9 +21,12 @@ with its whole config in trial.py and its exported network, and writes nothing i
 import argparse
 import shlex
 import signal
+from contextlib import nullcontext
+from functools import partial
 
 from common.errors import UserError
 from common.files import write_csv
+from recipe import cluster
 from recipe.ablation import FP32, INT8, Workplace, parse_axis, plan, run_trials
 from recipe.judging import judge, measure, settings
 from recipe.search import Search, parse_parameter
@@ -37,9 +41,11 @@ TRIALS = 24  # that a search makes
 def main(argv=None):
     args = parse(argv)
     config = load_config(args.config, args.cfg_options)
-    workplace = Workplace(args.output or config.folder / "ablation", args.config, args.cfg_options)
+    folder = args.output or config.folder / "ablation"
     networks = [] if args.no_speed else [FP32, INT8] if args.int8 else [FP32]
-    failures, trials, is_whole, note = (search if args.search else study)(workplace, config, networks, args)
+    with cluster.connected(args, folder) if args.ray and not args.report else nullcontext() as nodes:
+        workplace = Workplace(folder, args.config, nodes.options(args.cfg_options, config) if nodes else args.cfg_options)
+        failures, trials, is_whole, note = (search if args.search else study)(workplace, config, networks, args, nodes)
     if trials:
         report(workplace, trials, networks if is_whole or args.report else [], note, args)
     else:
@@ -70,7 +76,11 @@ def parse(argv):
     parser.add_argument(
         "--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes that hold for all trials"
     )
+    cluster.add_arguments(parser)
     args = parser.parse_args(argv)
+    cluster.check_arguments(parser, args)
+    if args.ray and args.shard:
+        parser.error("--ray gives out the trials itself: it goes without --shard")
     if args.search and (args.axis or args.seeds or args.shard):
         parser.error("--search goes without --axis, --seeds and --shard; to share it, start the same command several times")
     if not args.search and (args.trials or args.goal):
@@ -94,7 +104,7 @@ def _shard(text):
     return int(number), int(count)
 
 
-def study(workplace, config, networks, args):
+def study(workplace, config, networks, args, nodes):
     """(errors, finished trials, are they all, what to say of them): every combination of the axes, trained."""
     axes = [parse_axis(text) for text in args.axis or config.study.axes]
     if not axes:
@@ -103,19 +113,20 @@ def study(workplace, config, networks, args):
     workplace.check(trials)
     start_logging(workplace.folder)
     number, count = args.shard or (0, 1)
-    failures = [] if args.report else run_trials(workplace, trials[number::count], args.budget, networks)
+    failures = [] if args.report else run_trials(workplace, trials[number::count], args.budget, networks, nodes)
     finished = [trial for trial in trials if workplace.is_finished(trial)]
     is_whole = args.shard is None or len(finished) == len(trials)  # else other shards are at work, and speed would be theirs too
     return failures, finished, is_whole, f"{len(finished)} of {len(trials)} trials of `{args.config}`"
 
 
-def search(workplace, config, networks, args):
+def search(workplace, config, networks, args, nodes):
     """(errors, finished trials, are they all, what to say of them): what Optuna drew from the parameters, trained."""
     load = lambda options: load_config(args.config, [*args.cfg_options, *options])  # noqa: E731
     parameters = [parse_parameter(text, load) for text in args.search]
     start_logging(workplace.folder)
     made = Search(workplace, parameters, config.seed, budget=args.budget, goal=args.goal or "accuracy", target=args.target)
-    failures = [] if args.report else made.run(args.trials or TRIALS, networks)
+    run = partial(made.run_on, nodes) if nodes else made.run
+    failures = [] if args.report else run(args.trials or TRIALS, networks)
     write_csv(workplace.folder / "search.csv", made.table())
     return failures, made.trials(), not made.is_under_way(), f"search of `{args.config}`: {made.describe()}"
 

@@ -6,6 +6,7 @@
     torchrun --nproc_per_node=4 e4.py CONFIG       several GPUs
     python e4.py CONFIG --fold 3                   one fold, for any scheduler; when all are there:
     python e4.py CONFIG --merge                    the table from the folds
+    python e4.py CONFIG --ray                      each fold a task on a Ray cluster (docs/scaling.md)
 
 Leaves runs/<name>/teacher/fold*/best.pth and runs/<name>/oof.csv, which m11.py reads. Interrupted? The same command goes on.
 """
@@ -17,7 +18,7 @@ import numpy as np
 from common.errors import UserError
 from data.folds import assign_folds, write_folds
 from data.targets import is_of, merge_oof, one_hot, read_oof, smooth, write_oof
-from recipe import training
+from recipe import cluster, training
 from recipe.labels import judge_labels, label_rows
 from recipe.pictures import HeldOut, open_data, preprocessing_of, with_parts
 from recipe.saved_model import load_model, new_model
@@ -42,10 +43,12 @@ def main(argv=None):
     if distributed.is_main():
         write_folds(run.folder.folds, dataset.table, folds)
 
+    if args.ray:
+        train_on_cluster(run, args)
     job = training.Training(run, section, dataset, run.folder.teacher, "held-out fold")
     for fold in range(section.num_folds):
         if args.fold in (None, fold):
-            if not args.merge:
+            if not (args.merge or args.ray):
                 train_fold(replace(job, folder=run.folder.fold(fold)), folds, fold)
             judge_validation(replace(job, folder=run.folder.fold(fold)), validation, fold)
     if args.fold is None:
@@ -57,7 +60,20 @@ def parse(argv):
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--fold", type=int, metavar="K", help="train this fold only")
     only.add_argument("--merge", action="store_true", help="train nothing; build oof.csv from the folds that were trained")
-    return parser.parse_args(argv)
+    cluster.add_arguments(parser)
+    args = parser.parse_args(argv)
+    cluster.check_arguments(parser, args)
+    if args.ray and (args.fold is not None or args.merge):
+        parser.error("--ray trains all folds and merges them: it goes without --fold and --merge")
+    return args
+
+
+def train_on_cluster(run, args):
+    """Train the folds that are not trained yet, each by this script with --fold, wherever the cluster has room."""
+    missing = [k for k in range(run.config.teacher.num_folds) if not run.folder.fold(k).oof.is_file()]
+    with cluster.connected(args, run.folder.path) as nodes:
+        options = nodes.options(args.cfg_options, run.config)
+        nodes.run_all([cluster.script_task(f"fold {k}", run.folder, options, "e4.py", args.config, "--fold", k) for k in missing])
 
 
 def train_fold(job, folds, fold):

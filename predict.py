@@ -3,6 +3,7 @@
     python predict.py runs/demo PICTURE FOLDER 'GLOB*.jpg'                 to the terminal, as CSV
     python predict.py runs/demo FOLDER --output answers.csv                or answers.json
     python predict.py runs/demo --list files.csv --output answers.csv      a table of paths, as long as you like
+    python predict.py runs/demo --list files.csv --output answers --ray    by a Ray cluster, into a folder of Parquet files
     python predict.py runs/demo/deploy/model_int8.xml FOLDER
     python predict.py runs/demo FOLDER --explain maps                      where the network looked (Grad-CAM)
     python predict.py runs/demo FOLDER --reject 0.6                        `unknown` where it is less sure
@@ -25,14 +26,15 @@ from tqdm import tqdm
 
 from common.errors import UserError
 from common.files import check_writable, sha256
-from data.decode import MAX_PIXELS, UnreadableImage
+from data.decode import MAX_PIXELS
 from data.index import picture_files
 from data.tables import table_parts
-from recipe.answers import AnswerFile, ReaderGone, Terminal
+from recipe import cluster
+from recipe.answers import AnswerFile, ReaderGone, Terminal, answer
 from recipe.explaining import Explainer, as_text
 from recipe.predictor import open_predictor, student_of
 from utils import session
-from utils.runlog import start_printing
+from utils.runlog import log, start_printing
 
 
 def main(argv=None):
@@ -40,30 +42,56 @@ def main(argv=None):
     start_printing(sys.stderr)  # the answers go to the terminal
     predictor = open_predictor(args.model, flip=args.flip, reject_below=args.reject)
     explainer = Explainer(student_of(predictor), args.explain) if args.explain else None
-    if args.output:
+    if args.output and not args.ray:
         check_output(args.output)
     pictures, how_many = wanted_pictures(args)
+    if args.ray:
+        answer_on_cluster(args, predictor, pictures)
+        return
     answers = open_answers(args, predictor)
     with suppress(ReaderGone), answers:
         remaining = answers.remaining(pictures)
         for shown, file in tqdm(remaining, unit="picture", initial=answers.count, total=how_many, disable=None):
             answers.add(answer(predictor, shown, file, explainer, args.max_pixels))
-        if not answers.count:
-            raise UserError(f"{args.list}: names no pictures.")
-    if answers.count and answers.failed == answers.count:
-        raise UserError(f"none of the {answers.count} files could be answered; the first: {answers.first_failure}")
+    tell_failures(args, answers.count, answers.failed, answers.first_failure)
+
+
+def answer_on_cluster(args, predictor, pictures):
+    """The nodes answer parts of the list, each process with a network of its own."""
+    from recipe.answer_parts import Answerer, AnswerParts  # pyarrow, half a second
+
+    parts = AnswerParts(args.output, pictures, made_with(args, predictor))
+    arguments = args.output, args.model, args.flip, args.reject, args.max_pixels
+    if missing := parts.missing():
+        with cluster.connected(args, args.output) as nodes, tqdm(total=len(parts.numbers), unit="part", disable=None) as bar:
+            bar.update(len(parts.numbers) - len(missing))
+            for _ in nodes.map(Answerer, arguments, missing):
+                bar.update()
+    counts, failed, first = zip(*map(parts.tally, parts.numbers), strict=True) if parts.numbers else ((), (), ())
+    log.info(f"{sum(counts)} answers in {args.output}")
+    tell_failures(args, sum(counts), sum(failed), next(filter(None, first), None))
+
+
+def tell_failures(args, count, failed, first):
+    """UserError where no file was answered. count: of all rows; failed: of those with an error, the first of which is `first`."""
+    if not count:
+        raise UserError(f"{args.list}: names no pictures.")
+    if failed == count:
+        raise UserError(f"none of the {count} files could be answered; the first: {first}")
 
 
 def open_answers(args, predictor):
     """Where the rows go: the file that is named, or the terminal."""
-    if not args.output:
-        return Terminal(predictor.classes)
-    made_with = {
+    return AnswerFile(args.output, predictor.classes, made_with(args, predictor)) if args.output else Terminal(predictor.classes)
+
+
+def made_with(args, predictor):
+    """What the answers depend on besides the pictures, of JSON types."""
+    return {
         "model": [sha256(file) for file in predictor.files], "classes": predictor.classes, "flip": predictor.flip,
         "temperature": predictor.temperature, "reject_below": predictor.reject_below, "max_pixels": args.max_pixels,
         "root": as_text(os.path.abspath(args.root)), "explain": args.explain and as_text(os.path.abspath(args.explain)),
     }  # fmt: skip
-    return AnswerFile(args.output, predictor.classes, made_with)
 
 
 def parse(argv):
@@ -83,10 +111,14 @@ def parse(argv):
     parser.add_argument("--flip", action="store_true", help="the mean of the answers for each picture and its mirror image")
     parser.add_argument("--max-pixels", type=session.positive, default=MAX_PIXELS, metavar="N",
                         help="larger pictures are refused unopened (default: %(default)s)")  # fmt: skip
+    cluster.add_arguments(parser, gpus=False)
     args = parser.parse_args(argv)
+    cluster.check_arguments(parser, args)
+    if args.ray and (not args.output or args.output.suffix or args.explain):
+        parser.error("--ray takes --output FOLDER, a name without a suffix, and goes without --explain")
     if not args.paths and not args.list:
         parser.error("give PATHs, or a table of them: --list FILE")
-    if args.output and args.output.suffix.lower() not in (".csv", ".json"):
+    if args.output and not args.ray and args.output.suffix.lower() not in (".csv", ".json"):
         parser.error(f"--output {args.output}: takes a name that ends in .csv or .json")
     return args
 
@@ -142,20 +174,6 @@ def _existing(path):
     if os.path.lexists(path):
         return [path]
     return sorted(glob.glob(path, recursive=True)) or sorted(glob.glob(path.replace("[", "[[]"), recursive=True))
-
-
-def answer(predictor, shown, path, explainer, max_pixels):
-    """One row of the table, for the file at `path`, which is called `shown` there."""
-    try:
-        probs = predictor(predictor.read(path, max_pixels))
-    except (UnreadableImage, UserError) as error:
-        return {"path": shown, "class": None, "confidence": None, "probabilities": None, "error": str(error)}
-    best = int(probs.argmax())
-    if explainer:
-        explainer.write(path, max_pixels, best)
-    named = dict(zip(predictor.classes, map(float, probs), strict=True))
-    return {"path": shown, "class": predictor.class_of(probs), "confidence": named[predictor.classes[best]],
-            "probabilities": named, "error": None}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What do soft labels bring where labels are wrong? Moves some of the training labels, and none of the validation pictures'.
+"""What do soft labels bring, and what where labels are wrong? Moves some labels, and none of the validation pictures'.
 
     python benchmarks/noise.py configs/studies/noise.py
     python benchmarks/noise.py configs/studies/noise.py --shares 0.2 --shard 0/2 --cfg-options num_threads=1
+    python benchmarks/noise.py configs/studies/soft_labels.py --shares 0          with the labels as they are
     python benchmarks/noise.py CONFIG --report
 
 For each share it writes a table of corrections (data.corrections) that makes labels wrong, runs the config's study with it through
@@ -54,8 +55,10 @@ def main(argv=None):
     for share in args.shares:
         place = output / f"{100 * share:g}_percent"
         moved = move_labels(Path(config.data.root), share)
-        write_csv(place / "moved.csv", moved)
-        options = [*args.cfg_options, f"data.corrections={place / 'moved.csv'}"]
+        options = list(args.cfg_options)
+        if share:
+            write_csv(place / "moved.csv", moved)
+            options.append(f"data.corrections={place / 'moved.csv'}")
         how = ["--no-speed"] + (["--report"] if args.report else ["--shard", args.shard] if args.shard else [])
         ablate.main([args.config, "--seeds", str(seeds), "--output", str(place / "ablation"), *how, "--cfg-options", *options])
         workplace = Workplace(place / "ablation", args.config, options)
@@ -68,8 +71,8 @@ def main(argv=None):
 
 
 def share_of_labels(text):
-    if not 0 < float(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: takes a share above 0 and below 1, such as 0.2")
+    if not 0 <= float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: takes a share from 0 to below 1, such as 0.2")
     return float(text)
 
 

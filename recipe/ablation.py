@@ -1,29 +1,28 @@
 """Trials of an ablation: which settings to train, running each once, exporting it, and what each reached."""
 
 import dataclasses
-import fcntl
 import hashlib
 import itertools
 import re
 import shlex
-import subprocess
-import sys
 import time
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
+from recipe import scripts
+from recipe.cluster import Task
 from recipe.pictures import name_parts
+from recipe.scripts import ScriptFailed
 from utils.config import as_python, expanded, load_config, value_at
 from utils.run_folder import RunFolder
 from utils.runlog import log
 from utils.session import Session, pick_device
 
-REPO = Path(__file__).resolve().parent.parent
 FP32, INT8 = "FP32", "INT8"  # the kinds of exported networks
 # Keys that cannot be varied, since each trial is given its own.
 GIVEN = {
@@ -32,14 +31,6 @@ GIVEN = {
     "work_dir": "each trial has its own",
     "data.cache": "trials with the same pictures share one",
 }
-
-
-class TrialFailed(UserError):
-    """A script ended with an error: `reason` is what it said last, without the trial's own name; the file `said` has all of it."""
-
-    def __init__(self, place, script, reason, said="output.txt"):
-        super().__init__(f"{place.name}: {script} failed: {reason} (all of it: {place / said})")
-        self.reason = reason.replace(place.name, "")
 
 
 class Choice(tuple):
@@ -148,7 +139,7 @@ class Workplace:
     def train(self, trial, budget=None, watch=None):
         """Train the trial, and its teacher where there is none yet, unless that is done.
 
-        budget: minutes, see `epochs_within`. watch: see `_call`; of the student alone.
+        budget: minutes, see `epochs_within`. watch: see `run_script`; of the student alone.
         """
         if self.is_finished(trial):
             return
@@ -158,17 +149,17 @@ class Workplace:
         self.run("student", "trials", trial.name, config, watch, teacher_accuracy=teacher_accuracy, budget=budget)
 
     def export(self, trial, int8=False):
-        """Export the trial's student, with int8 in both kinds, unless that is done. One that cannot be is told, and not timed."""
+        """Export the trial's student, with int8 in both kinds, unless that is done; returns the `ScriptFailed` if any."""
         place = self.place(trial).path
-        with _alone(place / "lock") as lock:
+        with scripts.alone(place / "lock") as lock:
             if not self.is_exported(trial, int8):
                 how = ["--no-report", "--no-test", *["--int8"] * int8]  # nothing may be chosen by the test part
                 try:
-                    self._call("export_openvino.py", place, [place, *how], lock, said="export.txt")
-                except TrialFailed as error:
-                    log.info(f"{error}. It is not timed.")
-                else:
-                    write_json(place / "export.json", {"int8": int8})
+                    scripts.run_script("export_openvino.py", place, [place, *how], lock, said="export.txt")
+                except ScriptFailed as error:
+                    return error
+                write_json(place / "export.json", {"int8": int8})
+        return None
 
     def is_exported(self, trial, int8=False):
         noted = self.place(trial).path / "export.json"
@@ -183,24 +174,25 @@ class Workplace:
     def with_teachers(self, trial):
         """(the trial's config with its teachers' files named, their OOF accuracy or None); trains them if there are none."""
         config = self.config(trial)
-        student = config.student
-        by_folds = student.labels_views and student.labelled_by_folds
-        needs_oof = not student.oof and (by_folds or (student.teacher_weight and student.distillation in ("oof", "both")))
-        in_the_loop = not student.online_teachers and student.distillation in ("online", "both")
-        if not (needs_oof or in_the_loop):
+        oof, in_the_loop, models = _lacking(config.student)
+        if not (oof or in_the_loop):
             return config, None
-        folder = self.teacher(trial, with_models=in_the_loop or by_folds)
-        links = {"oof": str(folder.oof)} if needs_oof else {}
+        folder = self.teacher(trial, with_models=models)
+        links = {"oof": str(folder.oof)} if oof else {}
         if in_the_loop:
             links["online_teachers"] = tuple(str(folder.fold(k).best) for k in range(config.teacher.num_folds))
         return _changed(config, "student", **links), folder.results()["teacher"]["oof_accuracy"]
+
+    def teacher_name(self, trial):
+        """A folder's name, the same for trials that learn from the same teacher; None for one that needs none from here."""
+        return folder_name(_of_teacher(trial)) if any(_lacking(self.config(trial).student)) else None
 
     def teacher(self, trial, with_models):
         """The run folder of the teacher that the trial's config describes: the config's own if it is that one, else one from here.
 
         with_models: are its checkpoints needed, or is its OOF table enough?
         """
-        options = [option for option in trial.options if not option.startswith("student.")]
+        options = _of_teacher(trial)
         config = load_config(self.config_path, [*self.base_options, *options])  # of the config's seed, for the trials of all seeds
         own = RunFolder(config.folder)
         if _is_ready_teacher(own, config, with_models):
@@ -212,12 +204,12 @@ class Workplace:
         place = self.folder / kind / name
         config_path, done = place / "trial.py", place / "trial.json"
         place.mkdir(parents=True, exist_ok=True)
-        with _alone(place / "lock") as lock:  # several shards may need the same teacher: one trains it, the others wait
+        with scripts.alone(place / "lock") as lock:  # several shards may need the same teacher: one trains it, the others wait
             if not done.is_file():
                 script, start = {"teacher": "e4.py", "student": "m11.py"}[stage], time.time()
                 here = self._placed(config, place)
                 write_text(config_path, f"# python {script} {shlex.quote(str(config_path))}\n{as_python(here)}")
-                self._call(script, place, [config_path], lock, watch)
+                scripts.run_script(script, place, [config_path], lock, watch)
                 write_json(done, {"seconds": round(time.time() - start, 1), **notes})
         if _what_it_learns(load_config(config_path), stage) != _what_it_learns(config, stage):
             raise _OtherSettings(place)
@@ -227,29 +219,6 @@ class Workplace:
         """`config` with the run folder `place`, and the cache of those with its pictures."""
         here = dataclasses.replace(config, name=place.name, work_dir=str(place.parent), data=name_parts(config.data))
         return _changed(here, "data", cache=str(self.folder / "pixels" / _pictures_mark(config)))
-
-    def _call(self, script, place, arguments, lock, watch=None, said="output.txt"):
-        """Run a script to its end; what it says goes to the file `said` in its folder.
-
-        lock: the descriptor of the folder's lock, which the script holds too: where this process is killed, and the script is not,
-        the next one waits for it. watch: called every second; what it raises ends the script.
-        """
-        command = [sys.executable, str(REPO / script), *map(str, arguments)]
-        with open(place / said, "w") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, pass_fds=(lock,))
-            try:
-                while process.poll() is None:
-                    if watch:
-                        watch()
-                    with suppress(subprocess.TimeoutExpired):
-                        process.wait(1)
-            finally:
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait()
-        if process.returncode:
-            last_words = (place / said).read_text("utf-8", "replace").strip().splitlines()[-3:]
-            raise TrialFailed(place, script, " ".join(last_words), said)
 
     def epochs_within(self, trial, config, minutes):
         """Epochs of the student that take about `minutes`: two epochs are timed, once for all trials that differ in rates alone."""
@@ -295,6 +264,19 @@ class Workplace:
         return self.place(trial).path / "trial.json"
 
 
+def _of_teacher(trial):
+    """Those of the trial's options that its teacher is made with."""
+    return [option for option in trial.options if not option.startswith("student.")]
+
+
+def _lacking(student):
+    """Of a teacher's files, what the student learns from and the config does not name: (oof.csv, its models in the loop, any)."""
+    by_folds = student.labels_views and student.labelled_by_folds
+    oof = not student.oof and (by_folds or (student.teacher_weight and student.distillation in ("oof", "both")))
+    in_the_loop = not student.online_teachers and student.distillation in ("online", "both")
+    return oof, in_the_loop, in_the_loop or (oof and by_folds)
+
+
 def _takes_time(config):
     """option -> may an epoch of the student take longer or shorter by it? By all but its rates and shares, which are floats."""
 
@@ -304,14 +286,6 @@ def _takes_time(config):
         return not is_rate or key == "student.ema_decay"  # with an average, two networks are judged after each epoch
 
     return takes_time
-
-
-@contextmanager
-def _alone(path):
-    """Yield the descriptor of the lock file `path`, as soon as no other process holds it, nor one that inherited it."""
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
 
 
 class _OtherSettings(UserError):
@@ -368,20 +342,58 @@ class Failures:
             raise UserError(f"stopped, since two trials of two failed for one reason. {error}") from error
 
 
-def run_trials(workplace, trials, budget, networks=()):
+def run_trials(workplace, trials, budget, networks=(), nodes=None):
     """Train what is not trained yet, and export it in the kinds `networks`; a trial that fails is told and left out.
 
-    Returns the errors of those that failed.
+    nodes: the `Cluster` on whose nodes that is done, None: here, one after another. Returns the errors of those that failed.
     """
-    failures = Failures()
-    for i, trial in enumerate(trials):
-        try:
-            workplace.train(trial, budget)
-            row = workplace.row(trial, budget)
+    failures, run = Failures(), partial(_run_on, nodes) if nodes else _run_here
+    ended = run(trials, workplace, budget, networks)
+    for i, (trial, row, error) in enumerate(ended):
+        if row:
             log.info(f"{i + 1}/{len(trials)}  {trial.name}: accuracy {row['accuracy']:.4f} in {row['minutes']:.1f} min")
-            if networks:
-                workplace.export(trial, INT8 in networks)
-        except TrialFailed as error:
+            tell_export(error)
+        else:
             log.info(f"{i + 1}/{len(trials)}  {error}")
             failures.add(error, i + 1)
     return failures.errors
+
+
+def tell_export(error):
+    """Of a `Workplace.export` that failed."""
+    if error:
+        log.info(f"{error}. It is not timed.")
+
+
+def _run_trial(trial, workplace, budget, networks):
+    """(its row, the `ScriptFailed` of its export or None). Raises that of its training."""
+    workplace.train(trial, budget)
+    return workplace.row(trial, budget), workplace.export(trial, INT8 in networks) if networks else None
+
+
+def _run_here(trials, *how):
+    """Yield (trial, its row, or None where it was not trained, the `ScriptFailed` or None), one after another."""
+    for trial in trials:
+        try:
+            yield trial, *_run_trial(trial, *how)
+        except ScriptFailed as error:
+            yield trial, None, error
+
+
+def _run_on(nodes, trials, workplace, budget, networks):
+    """As `_run_here`, as the trials end; what they learn from is trained before them."""
+    teachers = {name: trial for trial in trials if (name := workplace.teacher_name(trial))}
+    tasks = [
+        Task(f"teacher {name}", workplace.with_teachers, (trial,), workplace.folder / "teachers" / name / "output.txt")
+        for name, trial in teachers.items()
+    ]
+    for done in nodes.run(tasks):
+        log.info(f"{done.task.name} on {done.node}: {done.error or 'done'}")  # where it failed, its trials will
+    tasks = [
+        Task(trial.name, _run_trial, (trial, workplace, budget, networks), workplace.place(trial).path / "output.txt")
+        for trial in trials
+    ]
+    for done in nodes.run(tasks):
+        if done.error and not isinstance(done.error, ScriptFailed):
+            raise UserError(f"{done.task.name} on {done.node}: {done.error}")
+        yield done.task.arguments[0], *((None, done.error) if done.error else done.value)

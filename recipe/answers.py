@@ -11,9 +11,24 @@ from pathlib import Path
 
 from common.errors import UserError, os_user_error
 from common.files import read_json, write_json
+from data.decode import UnreadableImage
 from utils.runlog import log
 
 BEGIN_ANEW = "Give another --output, or delete that file to begin anew."
+
+
+def answer(predictor, shown, path, explainer, max_pixels):
+    """The row for the file at `path`, which is called `shown` there; explainer: an `Explainer` that draws it, or None."""
+    try:
+        probs = predictor(predictor.read(path, max_pixels))
+    except (UnreadableImage, UserError) as error:
+        return {"path": shown, "class": None, "confidence": None, "probabilities": None, "error": str(error)}
+    best = int(probs.argmax())
+    if explainer:
+        explainer.write(path, max_pixels, best)
+    named = dict(zip(predictor.classes, map(float, probs), strict=True))
+    return {"path": shown, "class": predictor.class_of(probs), "confidence": named[predictor.classes[best]],
+            "probabilities": named, "error": None}  # fmt: skip
 
 
 class ReaderGone(Exception):

@@ -12,12 +12,14 @@ from optuna.trial import TrialState
 
 from common.errors import UserError
 from common.files import make_folder
-from recipe.ablation import INT8, Choice, Failures, Trial, TrialFailed, check_keys, parse_axis
+from recipe.ablation import INT8, Choice, Failures, Trial, check_keys, parse_axis, tell_export
+from recipe.cluster import Task
 from recipe.judging import network_of, untrained_fps
+from recipe.scripts import ScriptFailed
 from recipe.speed import quietly
 from utils.config import load_config, value_at
 from utils.metrics import contest_score
-from utils.runlog import log
+from utils.runlog import log, start_printing
 
 RANGE = re.compile(r"(?P<key>[\w.]+)=(?P<low>[^:,|]+)\.\.(?P<high>[^:,|]+?)(?P<log>:log)?")
 REPORTED = range(10, 100, 10)  # percent of a trial's epochs at which it is compared with the others
@@ -117,17 +119,31 @@ class Search:
             try:
                 self._try(asked, trial, place)
                 if networks:
-                    self.workplace.export(trial, INT8 in networks)
+                    tell_export(self.workplace.export(trial, INT8 in networks))
             except optuna.TrialPruned as pruned:
                 self.study.tell(asked, state=TrialState.PRUNED)
                 log.info(f"{place}: stopped after {pruned}")
-            except TrialFailed as error:
+            except ScriptFailed as error:
                 self.study.tell(asked, state=TrialState.FAIL)
                 log.info(f"{place}: failed. {error}")
                 failures.add(error, tried)
             finally:
                 lock.release()
         return failures.errors
+
+    def run_on(self, nodes, number, networks=()):
+        """`run` by as many tasks as the `Cluster` `nodes` has room for; they share the search's folder as processes here do."""
+        tasks, failures = [], []
+        for i in range(min(number, nodes.slots or number)):
+            said = self.workplace.folder / "ray" / f"search{i}" / "output.txt"
+            how = {"seed": self.seed, "budget": self.budget, "goal": self.goal, "target": self.target}
+            arguments = self.workplace, self.parameters, how, number, networks, said
+            tasks.append(Task(f"search {i}", _run_there, arguments, said))
+        for done in nodes.run(tasks):
+            if done.error:
+                raise UserError(f"{done.task.name} on {done.node}: {done.error}")
+            failures += done.value
+        return failures
 
     def trials(self):
         """The `Trial`s that were trained to their end, in the order in which they were drawn."""
@@ -216,7 +232,7 @@ class Search:
         try:
             self.workplace.config(trial)
         except UserError as error:  # of settings that do not go together
-            raise TrialFailed(self.workplace.place(trial).path, "m11.py", str(error)) from error
+            raise ScriptFailed(self.workplace.place(trial).path, "m11.py", str(error)) from error
         fps = self._fps(asked, trial) if self.goal == "score" else None
         value = lambda accuracy: accuracy if fps is None else float(contest_score(accuracy, fps, target=self.target))  # noqa: E731
         self.workplace.train(trial, self.budget, _Watch(asked, self.workplace.place(trial), value))
@@ -233,6 +249,16 @@ class Search:
         for name, value in {"fps": fps, "others_busy": busy, "network": network}.items():
             asked.set_user_attr(name, value)
         return fps
+
+
+def _run_there(workplace, parameters, how, number, networks, said):
+    """`Search.run` on a node, which says in the file `said` what it does."""
+    with open(said, "w") as file:
+        start_printing(file)
+        try:
+            return Search(workplace, parameters, **how).run(number, networks)
+        finally:
+            start_printing(None)
 
 
 class _Watch:

@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import REPO
 from processes import in_parallel
 from scipy.stats import ttest_1samp
 
 import ablate
 from common.errors import UserError
 from common.files import sha256, write_csv, write_json, write_text
-from recipe.ablation import FP32, REPO, Trial, TrialFailed, Workplace, parse_axis, plan
+from recipe.ablation import FP32, Trial, Workplace, parse_axis, plan
 from recipe.pictures import open_data, preprocessing_of
+from recipe.scripts import ScriptFailed
 from recipe.trial_table import as_texts, draw, draw_choice, read_summary, summarise
 from utils.config import as_python, load_config
 from utils.run_folder import RunFolder
@@ -46,16 +48,16 @@ def calls(monkeypatch):
     """The (script, config) that were trained, as the script would read it; each pretends to reach an accuracy."""
     made = []
 
-    def call(self, script, place, arguments, lock, watch=None, said=""):
+    def call(script, place, arguments, lock, watch=None, said=""):
         if script == "export_openvino.py":
             assert "--no-test" in arguments  # or students would be compared by what is to judge the one that was chosen
             if "lr=1e-5" in place.name:
-                raise TrialFailed(place, script, "the exported files answer differently")
+                raise ScriptFailed(place, script, "the exported files answer differently")
             return
         config = load_config(place / "trial.py")
         made.append((script, config))
         if config.student.lr == 0.5:
-            raise TrialFailed(place, script, "the loss is not finite")
+            raise ScriptFailed(place, script, "the loss is not finite")
         score = 0.5 + len(place.name) % 7 / 100
         results = {"teacher": {"oof_accuracy": score}, "student": {"best_accuracy": score, "averaged_accuracy": score}}
         write_json(place / "results.json", results)
@@ -63,7 +65,7 @@ def calls(monkeypatch):
 
     right = pd.Series([True, False, True], pd.Index(["a", "b", "c"], name="path"))
     monkeypatch.setattr("recipe.judging.right_answers", lambda workplace, trial, kind: right)
-    monkeypatch.setattr(Workplace, "_call", call)
+    monkeypatch.setattr("recipe.scripts.run_script", call)
     return made
 
 

@@ -13,13 +13,15 @@ import optuna
 import pandas as pd
 import psutil
 import pytest
+from helpers import REPO
 from optuna.distributions import FloatDistribution, IntDistribution
 from processes import in_parallel, kill_once_there
 
 import ablate
 from common.errors import UserError
 from common.files import write_csv, write_json, write_text
-from recipe.ablation import REPO, Choice, Trial, TrialFailed, Workplace
+from recipe.ablation import Choice, Trial, Workplace
+from recipe.scripts import ScriptFailed
 from recipe.search import Search, parse_parameter
 from utils.config import load_config
 
@@ -50,12 +52,12 @@ def trained(monkeypatch, tmp_path):
     folder = tmp_path / "trained"
     folder.mkdir()
 
-    def call(self, script, place, arguments, lock, watch=None, said=""):
+    def call(script, place, arguments, lock, watch=None, said=""):
         student = load_config(place / "trial.py").student
         with open(folder / place.name, "a") as file:
             file.write(f"{student.lr}\n")
         if student.dropout == 0.5:
-            raise TrialFailed(place, script, "the loss is not finite")
+            raise ScriptFailed(place, script, "the loss is not finite")
         if os.environ.get("KILL") == place.name:
             os.kill(os.getpid(), signal.SIGKILL)
         rows = [{"epoch": k + 1, "accuracy": (k + 1) / student.epochs * (1 - student.lr)} for k in range(student.epochs)]
@@ -65,7 +67,7 @@ def trained(monkeypatch, tmp_path):
                 watch()
         write_json(place / "results.json", {"student": {"best_accuracy": 1 - student.lr}})
 
-    monkeypatch.setattr(Workplace, "_call", call)
+    monkeypatch.setattr("recipe.scripts.run_script", call)
     paths = pd.Index(range(1000), name="path")
 
     def right_answers(workplace, trial, kind):

@@ -136,7 +136,7 @@ def check_shared_folder(folder, patience=30.0):
     failure, writer = said_by_main((failure, socket.gethostname()))
     if failure:
         raise failure
-    blind = [host for host in _from_all(None if _appears(token, patience) else socket.gethostname()) if host]
+    blind = [host for host in _from_all(None if appears(token, patience) else socket.gethostname()) if host]
     if is_main():
         token.unlink(missing_ok=True)
     if blind:
@@ -147,7 +147,7 @@ def check_shared_folder(folder, patience=30.0):
         )
 
 
-def _appears(path, patience):
+def appears(path, patience):
     """Is there a file `path`, now or within `patience` seconds?"""
     end = time.monotonic() + patience
     while not path.exists():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from data.dataset import numbers_of_copies
+from data.dataset import is_repeated
 from reports.thumbnails import LONGEST, shown
 
 KINDS = ("blurry", "dark", "light", "low_information", "odd_aspect_ratio", "odd_size")
@@ -69,7 +69,7 @@ def near_duplicates(parts, fit, limit=MAX_LOOKED_AT):
         part = int(np.searchsorted(starts, i, side="right")) - 1
         return part, int(i - starts[part])
 
-    repeated = contents[numbers_of_copies(contents) > 1]
+    repeated = contents[is_repeated(contents)]
     copies = [[*map(place, repeated.index[group])] for group in repeated.groupby(repeated).indices.values()]
     chosen = [*map(place, looked_at(len(contents), limit))]
     _, info = _imagelab(

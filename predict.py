@@ -139,24 +139,22 @@ def check_output(file):
 
 def wanted_pictures(args):
     """((path as it is told, file) of each picture, how many), the number None where a table is read as it is needed."""
-    found = find_pictures(args.paths)
+    files = find_pictures(args.paths)
+    found = ((as_text(file), Path(file)) for file in files)
     if not args.list:
-        return found, len(found)
+        return found, len(files)
     return itertools.chain(found, listed_pictures(args.list, args.path_column, args.root)), None
 
 
 def find_pictures(paths):
-    """(path as text, file) of each file that `paths` name, in that order; folders and patterns sorted.
-
-    Raises UserError for what matches nothing.
-    """
+    """Names of the files that `paths` name, in that order; folders and patterns sorted. UserError for what matches nothing."""
     found = []
     for path in paths:
         named = [Path(name) for name in _existing(os.path.expanduser(path))]
-        files = [file for place in named for file in (picture_files(place) if place.is_dir() else [place])]
+        files = [file for place in named for file in (picture_files(place) if place.is_dir() else [os.fspath(place)])]
         if not files:
             raise UserError(f"{path or repr(path)}: no such file, or nothing in it.")
-        found += [(as_text(file), file) for file in files]
+        found += files
     return found
 
 

@@ -66,7 +66,7 @@ def make_run(place, count):
     section = run.config.student
     dataset, validation = open_data(run, preprocessing_of(section))
     write_text(run.folder.config("teacher"), as_python(run.config))
-    probs = teacher_says(dataset)
+    probs = teacher_says(dataset.labels, len(dataset.classes))
     write_oof(run.folder.oof, dataset, assign_folds(dataset.table, 5, seed=0), probs)
     run.folder.save_results("teacher", {"oof_accuracy": 0.9, **judge_labels(run, dataset, probs)})
     run.folder.claim("student", settings(run, section, dataset, held_out=validation.fingerprint), as_python(run.config))
@@ -86,11 +86,11 @@ def write_pictures(root, count, mark):
         (root / name / f"{i}.jpg").write_bytes(drawn[name][i // len(names) % DRAWN] + mark + i.to_bytes(8, "big"))
 
 
-def teacher_says(dataset):
+def teacher_says(labels, num_classes):
     """float32 (N, K): the label is the most probable class of nine pictures in ten."""
-    rng, count = np.random.default_rng(0), len(dataset.classes)
-    answers = np.where(rng.random(len(dataset)) < 0.9, dataset.labels, rng.integers(count, size=len(dataset)))
-    return (0.2 * rng.dirichlet(np.ones(count), len(dataset)) + 0.8 * one_hot(answers, count)).astype(np.float32)
+    rng, count = np.random.default_rng(0), len(labels)
+    answers = np.where(rng.random(count) < 0.9, labels, rng.integers(num_classes, size=count))
+    return (0.2 * rng.dirichlet(np.ones(num_classes), count) + 0.8 * one_hot(answers, num_classes)).astype(np.float32)
 
 
 def _jpeg(pixels):

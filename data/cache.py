@@ -18,7 +18,7 @@ from common.errors import UserError
 from common.files import atomic_path, make_folder, read_json, sha256, write_json
 from common.temporary import remove_leftovers
 from data.images import QUALITY, JpegImages, encode
-from data.index import STATE, fingerprint
+from data.index import STATE, fingerprint, gather
 from data.reading import FACTS
 
 log = logging.getLogger("run")
@@ -48,7 +48,7 @@ class PixelCache:
 
         def fill(pixels):
             nonlocal complete
-            facts = [found for found, _ in self.reading.read(range(len(table)), pixels.__setitem__)]
+            facts = gather((found for found, _ in self.reading.read(range(len(table)), pixels.__setitem__)), FACTS)
             self.reading.refuse_bad(folder)
             complete = _with_facts(table, facts)
             return _mark(complete)
@@ -141,7 +141,7 @@ class JpegCache:
                 facts.append(found)
         if len(facts) < len(rows):
             return None
-        noted = _with_facts(self.table.iloc[rows], facts).drop(columns="label").assign(length=lengths)
+        noted = _with_facts(self.table.iloc[rows], gather(facts, FACTS)).drop(columns="label").assign(length=lengths)
         record = {"quality": QUALITY, "sha256": digest.hexdigest(), "pictures": noted.to_dict("list")}
         write_json(self._record_file(number), record)
         return noted
@@ -154,7 +154,7 @@ class JpegCache:
         if sha256(path) != record["sha256"]:
             log.warning(f"{path}: damaged (its SHA-256 is not the one in {self._record_file(number).name}), so it is made again")
             return None
-        return pd.DataFrame(record["pictures"])
+        return pd.DataFrame(record["pictures"]).astype({name: self.table[name].dtype for name in STATE})  # inodes are unsigned
 
     def _record(self, number, table, columns):
         try:
@@ -202,7 +202,7 @@ def _encoded(_, square):
 
 
 def _with_facts(table, facts):
-    return table.assign(**dict(zip(FACTS, zip(*facts, strict=True), strict=True)))[COLUMNS]
+    return pd.concat([table.reset_index(drop=True), facts], axis=1)[COLUMNS]
 
 
 def _mark(table):

@@ -1,6 +1,7 @@
 """Stratified folds: every class spread evenly, the same for the same data and seed, copies of a picture kept together."""
 
 import numpy as np
+import pandas as pd
 
 from common.errors import UserError
 from common.files import write_csv
@@ -11,8 +12,9 @@ def assign_folds(table, num_folds, seed):
 
     Raises UserError when a class has fewer different pictures than there are folds.
     """
-    distinct = table.drop_duplicates("sha256")
-    counts = distinct["label"].value_counts()
+    content, _ = pd.factorize(table["sha256"])  # numbered as they come
+    labels, names = pd.factorize(table["label"][~pd.Series(content).duplicated()])
+    counts = pd.Series(np.bincount(labels), names)
     small = counts[counts < num_folds]
     if len(small):
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(small.items()))
@@ -23,10 +25,10 @@ def assign_folds(table, num_folds, seed):
     from sklearn.model_selection import StratifiedKFold  # a second to import, and a student with data.val_root needs none
 
     splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
-    fold_of = {}
-    for fold, (_, held_out) in enumerate(splitter.split(distinct, distinct["label"])):
-        fold_of.update(dict.fromkeys(distinct["sha256"].iloc[held_out], fold))
-    return table["sha256"].map(fold_of).to_numpy(np.int64)
+    folds = np.empty(len(labels), np.int64)
+    for fold, (_, held_out) in enumerate(splitter.split(labels, labels)):
+        folds[held_out] = fold
+    return folds[content]
 
 
 def write_folds(path, table, folds):

@@ -6,12 +6,14 @@ import os
 import shlex
 import unicodedata
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from common.errors import UserError
-from data.listing import SYSTEM_FILES, SYSTEM_FOLDERS, Listing, indented, is_system, is_text, near
+from data.listing import SYSTEM, SYSTEM_FILES, SYSTEM_FOLDERS, Listing, indented, is_system, is_text, near
 
 log = logging.getLogger("run")
 
@@ -22,6 +24,8 @@ PARTS = {
 }  # how people call them, in small letters
 MODEL_SUFFIXES = {".pth", ".pt", ".ckpt", ".h5", ".keras", ".onnx", ".safetensors", ".pkl", ".pdparams"}
 STATE = ["bytes", "mtime_ns", "ctime_ns", "inode"]  # what tells whether a file is still the one that was read
+TYPES = {"path": "str", "label": "str", **dict.fromkeys(STATE, np.int64), "inode": np.uint64}
+ROWS = 5_000  # whose Python objects, a kilobyte each, are in memory at a time
 KEYS = {"train": "data.root", "validation": "data.val_root", "test": "data.test_root", "unlabelled": "data.unlabelled"}
 WITHOUT_IT = "With none to spare for that, leave {} out: a fold of data.root is then held out."
 
@@ -58,17 +62,14 @@ def list_images(root, classes=None, key="data.root"):
     than `classes`, empty classes (but of data.test_root, where it is said), folders that may not be read and names that cannot be
     written down.
     """
-    root, listing, rows = Path(root), Listing(), []
+    root, listing, odd = Path(root), Listing(), []
     found = check_class_folders(root, classes, key, listing)
     classes = tuple(found if classes is None else classes)
-    for label in classes if key != KEYS["test"] else found:
-        first = len(listing.files)
-        listing.add_below(root / label)
-        rows += [(file.relative_to(root).as_posix(), label, *state_of(file)) for file in listing.files[first:]]
+    labels = classes if key != KEYS["test"] else found
+    table = sorted_table(row for label in labels for row in _rows(listing, root, label, odd))
     listing.refuse_unreadable(root)
-    _refuse_odd_names(root, [path for path, *_ in rows])
+    _refuse_odd_names(root, odd)
     listing.tell_left_out(root)
-    table = sorted_table(rows)
     _refuse_empty_classes(root, classes, table, key)
     return classes, table
 
@@ -108,8 +109,15 @@ def find_parts(root, classes=None):
 
 def sorted_table(rows):
     """(path, label, *STATE) of each picture as a table, by path as bytes: the same whatever the machine's language settings."""
-    table = pd.DataFrame(rows, columns=["path", "label", *STATE])
-    return table.sort_values("path", key=lambda column: column.map(os.fsencode), ignore_index=True)
+    return gather(rows, TYPES).sort_values("path", ignore_index=True)  # code points have the order of their UTF-8
+
+
+def gather(rows, types):
+    """A DataFrame of the columns `types` ({name: dtype}) from an iterable of rows, which may be many."""
+    rows, parts = iter(rows), []
+    while not parts or len(parts[-1]) == ROWS:
+        parts.append(pd.DataFrame(list(islice(rows, ROWS)), columns=list(types)).astype(types))
+    return pd.concat(parts, ignore_index=True)
 
 
 def list_unlabelled(root):
@@ -117,30 +125,41 @@ def list_unlabelled(root):
 
     Raises UserError for a missing root, one without pictures, folders that may not be read and names that cannot be written down.
     """
-    root, listing = Path(root), Listing()
+    root, listing, odd = Path(root), Listing(), []
     if not root.is_dir():
         raise UserError(
             f"{root}: {'is a file' if root.exists() else 'no such folder'}. data.unlabelled must be a folder of pictures."
         )
-    listing.add_below(root)
+    table = sorted_table(_rows(listing, root, "", odd))
     listing.refuse_unreadable(root)
-    rows = [(file.relative_to(root).as_posix(), "", *state_of(file)) for file in listing.files]
-    if not rows:
+    if table.empty and not odd:
         raise UserError(f"{root}: no pictures in it. With none to add, leave data.unlabelled out.")
-    _refuse_odd_names(root, [os.fspath(root), *(path for path, *_ in rows)])
+    _refuse_odd_names(root, [os.fspath(root), *odd])
     listing.tell_left_out(root)
-    return sorted_table(rows)
+    return table
+
+
+def _rows(listing, root, label, odd):
+    """(path, label, *STATE) of each file below `root`/`label`; paths that are not UTF-8 are added to the list `odd` instead."""
+    for place, names in listing.walk(root / label):
+        inside = Path(place).relative_to(root).as_posix()
+        for name in names:
+            path = name if inside == "." else f"{inside}/{name}"
+            if _is_utf8(path):
+                yield path, label, *state_of(os.path.join(place, name))
+            else:
+                odd.append(path)
 
 
 def picture_files(folder):
-    """The files at any depth below `folder` that may be pictures, as `list_images` takes them, sorted as C++ sorts paths.
+    """Names of the files at any depth below `folder` that may be pictures, as `list_images` takes them, sorted as C++ sorts paths.
 
     Raises UserError, which names them all, if folders may not be read.
     """
     listing = Listing()
-    listing.add_below(folder)
+    files = [os.path.join(place, name) for place, names in listing.walk(folder) for name in names]
     listing.refuse_unreadable(folder)
-    return sorted(listing.files, key=lambda file: [os.fsencode(part) for part in file.parts])
+    return sorted(files, key=lambda file: os.fsencode(file).replace(os.fsencode(os.sep), b"\0"))
 
 
 def fingerprint(table, classes):
@@ -157,13 +176,16 @@ def changes_between(before, now):
     touched: of the same size, but with another date or inode, such as those of a fresh copy or two that were exchanged: they may
     hold what they did, and only reading them tells.
     """
-    old, new = (dict(zip(t["path"], t[STATE].itertuples(index=False, name=None), strict=True)) for t in (before, now))
-    differ = sorted(path for path in new.keys() & old.keys() if new[path] != old[path])
+    places = pd.Index(before["path"]).get_indexer(now["path"])
+    known = places >= 0
+    places, common = places[known], now["path"][known]
+    differ = {key: before[key].to_numpy()[places] != now[key].to_numpy()[known] for key in STATE}
+    changed = differ["bytes"]
     return {
-        "added": sorted(new.keys() - old.keys()),
-        "removed": sorted(old.keys() - new.keys()),
-        "changed": [path for path in differ if new[path][0] != old[path][0]],
-        "touched": [path for path in differ if new[path][0] == old[path][0]],
+        "added": now["path"][~known].tolist(),
+        "removed": before["path"][np.isin(np.arange(len(before)), places, invert=True)].tolist(),
+        "changed": common[changed].tolist(),
+        "touched": common[np.any([*differ.values()], axis=0) & ~changed].tolist(),
     }
 
 
@@ -184,7 +206,9 @@ def _class_folders(root, listing, key):
         raise UserError(
             f"{root}: this folder may not be read ({error.strerror}). Allow it to this user (chmod -R u+rX, chown). {wanted}"
         ) from error
-    listing.left_out += [root / name for name in is_folder if is_folder[name] and is_system(name, SYSTEM_FOLDERS)]
+    for name in is_folder:
+        if is_folder[name] and is_system(name, SYSTEM_FOLDERS):
+            listing.leave_out(SYSTEM, root / name)
     found = [name for name in is_folder if is_folder[name] and not is_system(name, SYSTEM_FOLDERS)]
     if not found:
         raise UserError(
@@ -235,7 +259,7 @@ def _refuse_other_classes(root, wanted, found, key):
 
 
 def _refuse_empty_classes(root, classes, table, key):
-    suffixes = {label: {Path(path).suffix.lower() for path in part["path"]} for label, part in table.groupby("label")}
+    suffixes = {label: {os.path.splitext(path)[1].lower() for path in paths} for label, paths in table.groupby("label")["path"]}
     empty = [label for label in classes if label not in suffixes]
     if key == KEYS["test"] and not suffixes:
         raise UserError(f"{root}: no pictures in any of its class folders. Add some, or leave {key} out.")
@@ -279,13 +303,17 @@ def _refuse_odd_names(root, paths):
 
 def _is_utf8(text):
     """Whether Python did not have to stand in for bytes of a name (surrogateescape)."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def state_of(file):
     """The values of STATE."""
     try:
-        status = file.stat()
+        status = os.stat(file)
     except OSError:  # a broken link: decoding will say so, with all other bad files
         return 0, 0, 0, 0
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino % 2**64  # of 128 bits on some Windows disks

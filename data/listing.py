@@ -19,21 +19,22 @@ SYSTEM_FOLDERS = {
     "system volume information", "lost+found",
 }  # fmt: skip
 MAX_LISTED = 20  # things named in one message
+TEXTS = "text files among the pictures"
+SYSTEM = "hidden or system files and folders, or links to folders that were seen already,"
 
 
 @dataclass
 class Listing:
-    """The files below some folders, and what was not taken for a picture there."""
+    """What was not taken for a picture, or may not be read, below the folders that were walked."""
 
-    files: list[Path] = field(default_factory=list)  # in the order of the walk
-    texts: list[Path] = field(default_factory=list)
-    left_out: list[Path] = field(default_factory=list)  # hidden and system files and folders, folders that were seen already
+    left_out: dict[str, tuple[int, Path]] = field(default_factory=dict)  # {TEXTS or SYSTEM: how many, the first}
     unreadable: list[tuple[Path, str]] = field(default_factory=list)  # folders, each with the reason
 
-    def add_below(self, folder):
-        """Add what lies at any depth below `folder`, links followed; broken links count as files, so that they are reported.
+    def walk(self, folder):
+        """(place, names) of the files that may be pictures in `folder` and in each folder at any depth below it, links followed.
 
-        Each folder is visited once: a link to one that was seen, or to one above `folder`, is left out, since it might never end.
+        Broken links count as files, so that they are reported. Each folder is visited once: a link to one that was seen, or to one
+        above `folder`, is left out, since it might never end.
         """
         folder = Path(folder)
         try:
@@ -43,13 +44,22 @@ class Listing:
             return
         for place, folders, names in os.walk(folder, followlinks=True, onerror=self._note_unreadable):
             folders[:] = [name for name in sorted(folders) if self._is_to_enter(Path(place, name), seen)]
-            for name in sorted(names):
-                kind = self.left_out if is_system(name, SYSTEM_FILES) else self.texts if is_text(name) else self.files
-                kind.append(Path(place, name))
+            yield place, [name for name in sorted(names) if self._is_to_take(place, name)]
+
+    def leave_out(self, kind, path):
+        """Note something that is no picture, of the kind TEXTS or SYSTEM."""
+        count, first = self.left_out.get(kind, (0, path))
+        self.left_out[kind] = count + 1, first
+
+    def _is_to_take(self, place, name):
+        kind = SYSTEM if is_system(name, SYSTEM_FILES) else TEXTS if is_text(name) else None
+        if kind:
+            self.leave_out(kind, Path(place, name))
+        return kind is None
 
     def _is_to_enter(self, folder, seen):
         if is_system(folder.name, SYSTEM_FOLDERS):
-            self.left_out.append(folder)
+            self.leave_out(SYSTEM, folder)
             return False
         try:
             identity = _identity(folder)
@@ -57,7 +67,7 @@ class Listing:
             self._note_unreadable(error)
             return False
         if identity in seen:
-            self.left_out.append(folder)
+            self.leave_out(SYSTEM, folder)
             return False
         seen.add(identity)
         return True
@@ -76,13 +86,10 @@ class Listing:
 
     def tell_left_out(self, root):
         """Log what was left out: how much, and an example."""
-        for paths, what in (
-            (self.texts, "text files among the pictures"),
-            (self.left_out, "hidden or system files and folders, or links to folders that were seen already,"),
-        ):
-            if paths:
-                example = os.fspath(paths[0].relative_to(root))
-                log.warning(f"{root}: {len(paths)} {what} are left out (such as {example!r})")
+        for kind in (TEXTS, SYSTEM):
+            if kind in self.left_out:
+                count, first = self.left_out[kind]
+                log.warning(f"{root}: {count} {kind} are left out (such as {os.fspath(first.relative_to(root))!r})")
 
 
 def _identity(folder):
@@ -97,7 +104,7 @@ def is_system(name, system):
 
 
 def is_text(name):
-    return Path(name).suffix.lower() in TEXT_SUFFIXES
+    return os.path.splitext(name)[1].lower() in TEXT_SUFFIXES
 
 
 def indented(items):

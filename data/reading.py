@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import joblib
+import numpy as np
 from tqdm import tqdm
 
 from common.errors import UserError
@@ -16,7 +17,7 @@ from data.index import PictureList
 from data.listing import indented
 from data.preprocessing import least_sides, resize_square
 
-FACTS = ["width", "height", "sha256", "only_python"]  # what reading a file tells
+FACTS = {"width": np.int64, "height": np.int64, "sha256": "str", "only_python": "str"}  # what reading a file tells
 
 
 class Squares(NamedTuple):
@@ -50,10 +51,10 @@ class Reading:
 
         The threads call `keep`. Bad files are added to `bad`.
         """
-        paths = self.listed.table["path"]
+        paths = self.listed.table["path"].array
 
         def work(row):
-            content = read_file(self.listed.root / paths.iat[row])
+            content = read_file(self.listed.root / paths[row])
             image = decode_rgb(content, self.max_pixels, at_least=self.squares.at_least)
             kept = keep(row, resize_square(image, self.squares.size, self.squares.fit))
             height, width = full_size(content, image)
@@ -63,7 +64,7 @@ class Reading:
             try:
                 yield job.result()
             except UnreadableImage as error:
-                self.bad.append((paths.iat[row], str(error)))
+                self.bad.append((paths[row], str(error)))
 
     def refuse_bad(self, folder):
         """One UserError that lists all bad files, if there are any; the list is written to `folder` too."""

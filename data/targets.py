@@ -46,9 +46,9 @@ def write_answers(path, dataset, rows, probs):
 
 
 def _answers(dataset, rows, probs):
-    part = dataset.table.iloc[rows].reset_index(drop=True)
+    part = dataset.table[["path", "label"]].iloc[rows].reset_index(drop=True)
     columns = {f"p_{name}": probs[:, k] for k, name in enumerate(dataset.classes)}
-    return pd.DataFrame({"path": part["path"], "label": part["label"], **columns})
+    return part.assign(**columns)
 
 
 def _write_table(path, table, note):
@@ -69,7 +69,7 @@ def merge_oof(parts, path, dataset):
             f"{missing[0]}: this fold is not trained yet ({len(missing)} of {len(parts)} are missing).\n"
             "Run e4.py without --merge, or with --fold."
         )
-    table = pd.concat([_read_table(part) for part in parts]).sort_values("path", key=lambda column: column.map(str.encode))
+    table = pd.concat([_read_table(part) for part in parts], ignore_index=True).sort_values("path")
     notes = {str(read_json(part.with_suffix(".json"))) for part in parts}
     if len(notes) > 1:
         raise UserError(
@@ -77,6 +77,7 @@ def merge_oof(parts, path, dataset):
             "oof.csv). Delete the older ones and train them again."
         )
     _write_table(path, table, read_json(parts[0].with_suffix(".json")))
+    del table  # what comes next takes as much memory
     return read_oof(path, dataset)
 
 
@@ -103,14 +104,14 @@ def read_oof(path, dataset):
         )
     table = _read_table(path)
     _check_columns(path, table, dataset)
-    _check_rows(path, table, dataset)
-    columns = [f"p_{name}" for name in dataset.classes]
-    probs = table.set_index("path").loc[dataset.paths, columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    rows, probs = _find_rows(path, table, dataset), np.empty((len(dataset), len(dataset.classes)), np.float32)
+    for k, name in enumerate(dataset.classes):
+        probs[:, k] = pd.to_numeric(table[f"p_{name}"], errors="coerce").to_numpy()[rows]
     bad = ~(np.isfinite(probs).all(1) & (probs >= 0).all(1) & (np.abs(probs.sum(1) - 1) < 1e-3))
     if bad.any():
+        first = dataset.table["path"].iloc[int(np.argmax(bad))]
         raise UserError(
-            f"{path}: {bad.sum()} rows are no probability distribution (first: {dataset.paths[int(np.argmax(bad))]!r}). "
-            "Write the table again with e4.py."
+            f"{path}: {bad.sum()} rows are no probability distribution (first: {first!r}). Write the table again with e4.py."
         )
     return probs / probs.sum(1, keepdims=True)
 
@@ -120,15 +121,16 @@ def held_out_folds(parts, dataset):
 
     Raises UserError when a part is missing, or together they do not cover every image once.
     """
-    number_of = {}
-    for number, part in enumerate(parts):
-        for path in _read_table(part)["path"]:
-            if path in number_of:
-                raise UserError(f"{part}: the image {path!r} is held out from two folds. Delete them and run e4.py again.")
-            number_of[path] = number
-    if set(number_of) != set(dataset.paths):
+    tables = [_read_table(part)[["path"]].assign(number=number) for number, part in enumerate(parts)]
+    table = pd.concat(tables, ignore_index=True)
+    again = table[table["path"].duplicated()]
+    if len(again):
+        path, number = again.iloc[0]
+        raise UserError(f"{parts[number]}: the image {path!r} is held out from two folds. Delete them and run e4.py again.")
+    rows = pd.Index(table["path"]).get_indexer(dataset.table["path"])
+    if len(table) != len(dataset) or (rows < 0).any():
         raise UserError(f"{parts[0]} and those of the other folds: of another data set. Run e4.py on this data.")
-    return np.array([number_of[path] for path in dataset.paths], np.int64)
+    return table["number"].to_numpy(np.int64)[rows]
 
 
 def _check_columns(path, table, dataset):
@@ -140,24 +142,24 @@ def _check_columns(path, table, dataset):
         )
 
 
-def _check_rows(path, table, dataset):
-    twice = table["path"][table["path"].duplicated()]
-    missing = sorted(set(dataset.paths) - set(table["path"]))
-    extra = sorted(set(table["path"]) - set(dataset.paths))
-    for rows, what in ((list(twice), "twice in the table"), (missing, "missing from the table"), (extra, "not in the data")):
-        if rows:
+def _find_rows(path, table, dataset):
+    """int64 (N,): the row of `table` for each image of `dataset`; UserError unless each has one of its own, with its label."""
+    there, wanted = table["path"], dataset.table["path"]
+
+    def refuse(images, what):
+        if len(images):
             raise UserError(
-                f"{path}: another data set: {len(rows)} images are {what} (first: {rows[0]!r}). Run e4.py on this data."
+                f"{path}: another data set: {len(images)} images {what} (first: {images.min()!r}). Run e4.py on this data."
             )
-    labels = table.set_index("path").loc[dataset.paths, "label"].to_numpy()
-    moved = labels != dataset.table["label"].to_numpy()
-    if moved.any():
-        raise UserError(
-            f"{path}: another data set: {moved.sum()} images have another label there "
-            f"(first: {dataset.paths[int(np.argmax(moved))]!r}). Run e4.py on this data."
-        )
+
+    refuse(there[there.duplicated()], "are twice in the table")
+    rows = pd.Index(there).get_indexer(wanted)
+    refuse(wanted[rows < 0], "are missing from the table")
+    refuse(there[np.isin(np.arange(len(there)), rows, invert=True)], "are not in the data")
+    refuse(wanted[table["label"].array[rows] != dataset.table["label"].array], "have another label there")
     note = path.with_suffix(".json")
     if note.is_file() and read_json(note).get("fingerprint") != dataset.fingerprint:
         raise UserError(
             f"{path}: the data set's fingerprint differs: pictures changed since the teacher saw them. Run e4.py again."
         )
+    return rows

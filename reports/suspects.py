@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from data.dataset import is_repeated
 from reports.thumbnails import LONGEST, shown
 
 KINDS = ("blurry", "dark", "light", "low_information", "odd_aspect_ratio", "odd_size")
@@ -60,10 +61,17 @@ def near_duplicates(parts, fit, limit=MAX_LOOKED_AT):
 
     parts: `ImageDataset`s; contents are compared of all of them, hashes of at most `limit`.
     """
-    everything = [(number, row) for number, part in enumerate(parts) for row in range(len(part))]
-    contents = pd.concat([part.table["sha256"] for part in parts]).to_numpy()
-    copies = [[everything[i] for i in group] for group in pd.Series(contents).groupby(contents).indices.values() if len(group) > 1]
-    chosen = [everything[i] for i in looked_at(len(everything), limit)]
+    contents = pd.concat([part.table["sha256"] for part in parts], ignore_index=True)
+    starts = np.cumsum([0, *map(len, parts)])
+
+    def place(i):
+        """(number of the part, row) of the picture number `i` of all."""
+        part = int(np.searchsorted(starts, i, side="right")) - 1
+        return part, int(i - starts[part])
+
+    repeated = contents[is_repeated(contents)]
+    copies = [[*map(place, repeated.index[group])] for group in repeated.groupby(repeated).indices.values()]
+    chosen = [*map(place, looked_at(len(contents), limit))]
     _, info = _imagelab(
         [_Shown(parts[number], row, fit) for number, row in chosen], {"exact_duplicates": {}, "near_duplicates": {}}
     )

@@ -200,6 +200,16 @@ def test_report_times_the_report_of_made_up_pictures(monkeypatch, capsys):
     assert re.search(r"^140 pictures: [\d.]+ s, [\d.]+ MiB, ", capsys.readouterr().out, re.MULTILINE)
 
 
+def test_scale_measures_steps_at_several_sizes(monkeypatch, capsys, tmp_path):
+    steps = ["first_start", "second_start", "oof_table"]
+    run(monkeypatch, "scale.py", "--folder", tmp_path, "--sizes", "100", "200", "--stages", *steps)
+    measured = rows(capsys.readouterr().out)
+    assert [row[:2] for row in measured] == [[step, size] for step in steps for size in ("100", "200")]
+    assert all(float(cell) >= 0 for row in measured for cell in row[2:5])
+    assert all(np.isfinite(float(cell)) for row in measured[1::2] for cell in row[3:])
+    assert len(measured[1]) == 8
+
+
 def test_pipelines_compare_what_is_handed_in_with_what_else_there_is(deployed, build, monkeypatch, capsys):
     run(monkeypatch, "pipelines.py", deployed.path, "--seconds", "0.1", "--phones", "2")
     first, second = capsys.readouterr().out.split("\n\n")

@@ -199,7 +199,7 @@ def test_folders_are_walked_as_python_does(build, networks, pictures, tmp_path):
     os.mkfifo(root / "b" / "pipe.png")
     (root / "b" / "device.png").symlink_to("/dev/zero")
     rows = csv_rows(classify(build, "--model", networks["floats"], root).stdout)
-    assert [row["path"] for row in rows] == [str(path) for path in picture_files(root)]
+    assert [row["path"] for row in rows] == picture_files(root)
     errors = {Path(row["path"]).name: row["error"] for row in rows if row["error"]}
     assert errors == {
         "broken.png": "cannot be opened (No such file or directory)",

@@ -3,6 +3,7 @@
 import json
 import shutil
 import weakref
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -130,7 +131,7 @@ def test_exported_networks_answer_calibrated_and_the_checkpoint_stays_as_it_was(
     manifest = export(run)
     assert run.student.averaged.read_bytes() == before
     noted = manifest["calibration"]
-    labels = np.array([manifest["classes"].index(path.parent.name) for path in picture_files(textiles / "validation")])
+    labels = np.array([manifest["classes"].index(Path(file).parent.name) for file in picture_files(textiles / "validation")])
     found = calibrate(logits, labels, "validation pictures")
     assert noted == {key: pytest.approx(value, abs=1e-3) if key != "fitted_on" else value for key, value in found.items()}
     assert run.results()["deploy"]["calibration"] == noted

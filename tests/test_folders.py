@@ -131,7 +131,7 @@ def test_what_systems_leave_is_no_class_and_no_picture_at_any_depth(root, system
         draw(place / system / "jeans" / "thumb.png", 200)
     draw(root / "jeans" / "deep" / "real.png", 201)
     assert listed(root) == sorted([*before, "jeans/deep/real.png"])
-    assert {path.name for path in picture_files(root)} == {Path(path).name for path in listed(root)}
+    assert {Path(file).name for file in picture_files(root)} == {Path(path).name for path in listed(root)}
     assert "3 hidden or system files and folders" in said.text
     assert repr(system) in said.text
 
@@ -276,7 +276,7 @@ def test_pipes_and_devices_are_bad_files_and_never_waited_for(root, tmp_path):
 def test_pictures_are_sorted_as_paths_not_as_the_walk_came_to_them(root):
     for name in ("b.png", "a/z.png", "A.png", "é.png", "a.png"):
         draw(root / "few" / name)
-    found = [path.relative_to(root / "few").as_posix() for path in picture_files(root / "few")]
+    found = [Path(file).relative_to(root / "few").as_posix() for file in picture_files(root / "few")]
     assert found == ["A.png", "a/z.png", "a.png", "b.png", "é.png"]
 
 

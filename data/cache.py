@@ -5,6 +5,8 @@ Both are made by one pass over the files (`data.reading.Reading`), and opened wi
 
 import hashlib
 import logging
+import os
+import re
 import shutil
 from dataclasses import replace
 from functools import cached_property
@@ -15,14 +17,17 @@ import pandas as pd
 
 from common.arrays import check_room, open_array, write_array
 from common.errors import UserError
-from common.files import atomic_path, make_folder, read_json, sha256, write_json
+from common.files import atomic_path, make_folder, read_json, write_json
 from common.temporary import remove_leftovers
+from data.decode import read_file
 from data.images import QUALITY, JpegImages, encode
 from data.index import STATE, fingerprint, gather
-from data.reading import FACTS
+from data.reading import FACTS, in_threads
 
 log = logging.getLogger("run")
 COLUMNS = ["path", "label", "width", "height", *STATE, "sha256", "only_python"]
+CONTENT = ["path", "sha256"]
+PICTURES = 10_000  # in one file of JPEGs at most
 FILE = 2**31  # bytes of the pixels of the pictures in one file, which as JPEGs are some times smaller
 SAMPLE = 64  # pictures at most that tell how large all will be as JPEGs
 FILLED = 0.9  # share of the free space that `auto` gives to pixels: a run needs some besides
@@ -42,7 +47,7 @@ class PixelCache:
         """The memory map uint8 (N, S, S, 3) of the pictures in the table `known`, None where it is to be made."""
         return open_array(self.path, _mark(known))
 
-    def make(self, folder):
+    def make(self, folder, known=None):
         """(the list's table with FACTS, images). `folder`: where bad files, which raise a UserError, are listed."""
         table = complete = self.reading.listed.table
 
@@ -81,40 +86,43 @@ class JpegCache:
     name = "jpeg"
 
     def __init__(self, stem, reading, threads=1, verify=False):
-        """threads: that decode, see `JpegImages`. verify: make all files again where pictures may have changed unseen."""
+        """threads: that decode, see `JpegImages`. verify: hash the pictures of a file again, whatever their sizes and dates say."""
         self.path, self.reading, self.threads, self.verify = Path(f"{stem}.jpeg"), reading, threads, verify
-        self.table, step = reading.listed.table, max(1, FILE // (3 * reading.squares.size**2))
+        self.table, step = reading.listed.table, max(1, min(PICTURES, FILE // (3 * reading.squares.size**2)))
         self.rows = [range(i, min(i + step, len(self.table))) for i in range(0, len(self.table), step)]  # of each file
 
     def open(self, known):
         """`JpegImages` of the pictures in the table `known`, None where some are to be made."""
-        lengths = []
+        files = []
         for number in range(len(self.rows)):
-            noted = self._whole(number, known, ["path", "sha256"])
-            if noted is None:
+            if (file := self._whole(number, known, CONTENT)) is None:
                 return None
-            lengths.append(noted["length"].to_numpy())
-        return self._images(lengths)
+            files.append(file)
+        self._keep_state(files, known)
+        return self._images(files)
 
-    def is_begun(self):
-        """Is there a file of these pictures?"""
-        return any(self._record(number, self.table, ["path", *STATE]) for number in range(len(self.rows)))
-
-    def make(self, folder):
-        """As `PixelCache.make`."""
+    def make(self, folder, known=None):
+        """As `PixelCache.make`. known: the whole table, where it is known and the JPEGs alone are missing or damaged."""
         make_folder(self.path)
         remove_leftovers(self.path, depth=0)
-        found = [None if self.verify else self._whole(k, self.table, ["path", *STATE]) for k in range(len(self.rows))]
-        missing = len(self.table) - sum(len(noted) for noted in found if noted is not None)
-        if missing < len(self.table):
-            log.info(f"{self.path}: goes on with the {len(self.table) - missing} pictures that are there of {len(self.table)}")
-        if missing:
-            check_room(self.path, int(missing * self._mean_length))
-        found = [self._write(number) if noted is None else noted for number, noted in enumerate(found)]
+        table, columns = (self.table, ["path", *STATE]) if known is None else (known, CONTENT)
+        files = [self._whole(number, table, columns) for number in range(len(self.rows))]
+        if self.verify and known is None:
+            files = [file and self._is_unchanged(file[0]) and file for file in files]
+        there = sum(len(file[0]) for file in files if file)
+        if there:
+            log.info(f"{self.path}: goes on with the {there} pictures that are there of {len(self.table)}")
+        if there < len(self.table):
+            replaced = sum(self._size(number) for number, file in enumerate(files) if not file)
+            check_room(self.path, int((len(self.table) - there) * self._mean_length) - replaced)
+        files = [file or self._write(number) for number, file in enumerate(files)]
         self.reading.refuse_bad(folder)
         self._remove_others()
-        complete = pd.concat(found, ignore_index=True).assign(label=self.table["label"].to_numpy())[COLUMNS]
-        return complete, self._images([noted["length"].to_numpy() for noted in found])
+        if known is None:
+            known = pd.concat([noted for noted, _ in files], ignore_index=True)
+            known = known.assign(label=self.table["label"].to_numpy())[COLUMNS]
+        self._keep_state(files, known)
+        return known, self._images(files)
 
     @property
     def num_bytes(self):
@@ -129,7 +137,7 @@ class JpegCache:
         return np.mean(lengths) if lengths else 0.0
 
     def _write(self, number):
-        """Write a file and its record; returns the table noted there, None where there are bad pictures among it."""
+        """Write a file and its record; returns what `_whole` does, None where there are bad pictures among it."""
         path, rows = self._file(number), self.rows[number]
         self._record_file(number).unlink(missing_ok=True)
         digest, lengths, facts = hashlib.sha256(), [], []
@@ -142,39 +150,62 @@ class JpegCache:
         if len(facts) < len(rows):
             return None
         noted = _with_facts(self.table.iloc[rows], gather(facts, FACTS)).drop(columns="label").assign(length=lengths)
-        record = {"quality": QUALITY, "sha256": digest.hexdigest(), "pictures": noted.to_dict("list")}
-        write_json(self._record_file(number), record)
-        return noted
+        self._note(number, noted, digest.hexdigest())
+        return noted, _mapped(path)
+
+    def _note(self, number, noted, digest):
+        write_json(self._record_file(number), {"quality": QUALITY, "sha256": digest, "pictures": noted.to_dict("list")})
 
     def _whole(self, number, table, columns):
-        """The table noted of a file, if its pictures are those of `table` in these columns, and it is what was written."""
+        """(the table noted of a file, its bytes), if its pictures are those of `table` in these columns, and it is undamaged."""
         record, path = self._record(number, table, columns), self._file(number)
         if record is None or not path.is_file():
             return None
-        if sha256(path) != record["sha256"]:
-            log.warning(f"{path}: damaged (its SHA-256 is not the one in {self._record_file(number).name}), so it is made again")
-            return None
-        return pd.DataFrame(record["pictures"]).astype({name: self.table[name].dtype for name in STATE})  # inodes are unsigned
+        noted, digest = record
+        if self._size(number) == noted["length"].sum() and hashlib.sha256(content := _mapped(path)).hexdigest() == digest:
+            return noted, content
+        log.warning(f"{path}: damaged (its SHA-256 is not the one in {self._record_file(number).name}), so it is made again")
+        return None
 
     def _record(self, number, table, columns):
+        """(the table noted of a file, its SHA-256), if its pictures are those of `table` in these columns."""
         try:
             record, wanted = read_json(self._record_file(number)), table.iloc[self.rows[number]]
-            noted = record["pictures"]
-            same = all(noted[name] == wanted[name].tolist() for name in columns) and record["quality"] == QUALITY
-            largest = max(w * h for w, h in zip(noted["width"], noted["height"], strict=True))
-            return record if same and largest <= self.reading.max_pixels else None
+            types = {name: self.table[name].dtype for name in STATE} | {"length": np.int64}  # inodes are unsigned
+            noted = pd.DataFrame(record["pictures"]).astype(types)
+            same = all(noted[name].tolist() == wanted[name].tolist() for name in columns) and record["quality"] == QUALITY
+            small = (noted["width"] * noted["height"]).max() <= self.reading.max_pixels
+            return (noted, record["sha256"]) if same and small else None
         except (UserError, KeyError, TypeError, ValueError):
             return None
 
-    def _images(self, lengths):
-        paths = [self._file(number) for number in range(len(lengths))]
-        return JpegImages(paths, lengths, self.reading.squares.size, self.threads)
+    def _keep_state(self, files, known):
+        """Where the dates or inodes of the same pictures are other ones by now, note them, for when some pictures change."""
+        for number, (noted, content) in enumerate(files):
+            now = known.iloc[self.rows[number]][STATE].reset_index(drop=True)
+            if not noted[STATE].equals(now.astype(noted[STATE].dtypes)) and os.access(self.path, os.W_OK):
+                self._note(number, noted.assign(**now), hashlib.sha256(content).hexdigest())
+
+    def _is_unchanged(self, noted):
+        """Have the pictures the content that is noted?"""
+        root = self.reading.listed.root
+        jobs = in_threads(lambda path: hashlib.sha256(read_file(root / path)).hexdigest(), noted["path"].array, "comparing")
+        return all(not job.exception() and job.result() == was for (_, job), was in zip(jobs, noted["sha256"], strict=True))
+
+    def _images(self, files):
+        paths = [self._file(number) for number in range(len(files))]
+        lengths = [noted["length"].to_numpy() for noted, _ in files]
+        return JpegImages(paths, [content for _, content in files], lengths, self.reading.squares.size, self.threads)
 
     def _remove_others(self):
         """What a longer list left."""
         ours = {path for number in range(len(self.rows)) for path in (self._file(number), self._record_file(number))}
         for path in set(self.path.iterdir()) - ours:
-            path.unlink()
+            if re.fullmatch(r"\d+\.(jpegs|json)", path.name):
+                path.unlink()
+
+    def _size(self, number):
+        return self._file(number).stat().st_size if self._file(number).is_file() else 0
 
     def _file(self, number):
         return self.path / f"{number}.jpegs"
@@ -184,9 +215,7 @@ class JpegCache:
 
 
 def best(pixels, jpeg):
-    """The cache that is to be made: JPEGs where they were begun, or where pixels have no room, which is said."""
-    if jpeg.is_begun():
-        return jpeg
+    """The cache that is to be made: JPEGs where pixels have no room, which is said. Pixels of other pictures make room for them."""
     if pixels.fits():
         return pixels
     as_pixels, free, as_jpegs = (f"{size / 2**30:.1f} GiB" for size in (pixels.num_bytes, pixels.free(), jpeg.num_bytes))
@@ -194,11 +223,17 @@ def best(pixels, jpeg):
         f"{jpeg.path}: pictures are kept as JPEGs, about {as_jpegs}; their pixels would take {as_pixels}, and {free} are free, of "
         "which the run needs some (data.cache_format)"
     )
+    pixels.path.unlink(missing_ok=True)
     return jpeg
 
 
 def _encoded(_, square):
     return encode(square)
+
+
+def _mapped(path):
+    """uint8 (bytes,)."""
+    return np.asarray(np.memmap(path, np.uint8, "r"))
 
 
 def _with_facts(table, facts):

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError
-from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json
+from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json, write_text
 from data.cache import COLUMNS, JpegCache, PixelCache, best
 from data.corrections import Remaining, correct
 from data.decode import MAX_PIXELS, read_file
@@ -74,8 +74,8 @@ def open_listed(
     cache of its own, while the fingerprint, which is of the files, is the same. max_pixels: larger pictures are bad files (None:
     `data.decode.MAX_PIXELS`). verify: hash every file again, whatever its size and dates say. corrections: a table as
     `data.corrections` reads it. It changes what is made of the index, which is of the files. cache_format: `pixels`, `jpeg` or
-    `auto`: the one that is there, else pixels if the disk has room for them. threads: that decode JPEGs of the cache (None: all
-    cores).
+    `auto`: the last one that pictures of this size had in this folder, whichever their part, else pixels if the disk has room for
+    them. threads: that decode JPEGs of the cache (None: all cores).
     Raises UserError that lists all bad files at once, one for pictures that lie in two classes, and one for too small a disk.
     """
     folder, max_pixels, classes = Path(folder), max_pixels or MAX_PIXELS, listed.classes
@@ -83,8 +83,10 @@ def open_listed(
     reading = Reading(listed, Squares(size, fit, shrink_on_load), max_pixels)
     stem = folder / "cache" / f"{name}_{reading.squares.suffix}"
     pixels, jpeg = PixelCache(stem, reading), JpegCache(stem, reading, threads or joblib.cpu_count(), verify)
-    caches = {"pixels": [pixels], "jpeg": [jpeg], "auto": [pixels, jpeg]}[cache_format]
+    format_path = folder / f"cache_{reading.squares.suffix}.txt"  # beside the cache: it holds where that is removed
     with _alone(index_path):
+        last = format_path.read_text() if format_path.is_file() else ""
+        caches = {"pixels": [pixels], "jpeg": [jpeg]}.get(last if cache_format == "auto" else cache_format, [pixels, jpeg])
         before = _read_index(index_path)
         known = _recognise(listed, before, name, verify) if before is not None else None
         if known is not None and (known["width"] * known["height"] > max_pixels).any():
@@ -92,7 +94,10 @@ def open_listed(
         cache, images = _open_first(caches, known)
         if images is None:
             cache = best(pixels, jpeg) if len(caches) > 1 else caches[0]
-            known, images = cache.make(folder)
+        if cache.name != last and os.access(folder, os.W_OK):
+            write_text(format_path, cache.name)
+        if images is None:
+            known, images = cache.make(folder, known)
             kinds = f", {len(classes)} classes" if classes else ""
             log.info(f"{name}: {len(known)} pictures{kinds}, cached at {size} px in {cache.path}")
         if known is not before:

@@ -18,11 +18,12 @@ def each(images, rows):
 class JpegImages:
     """Indexed by a number, several or a slice, as a memory map uint8 (N, S, S, 3) is; `threads` decode what several numbers name.
 
-    paths: of files with as many JPEGs each, but for the last, one after the other. lengths: for each file theirs, in bytes.
+    paths, contents: of files, uint8 (bytes,), with as many JPEGs each, but for the last, one after the other. lengths: for each
+    file those of its JPEGs, in bytes.
     """
 
-    def __init__(self, paths, lengths, size, threads):
-        self.paths, self.contents = paths, [np.asarray(np.memmap(path, np.uint8, "r")) for path in paths]
+    def __init__(self, paths, contents, lengths, size, threads):
+        self.paths, self.contents = paths, contents
         self.offsets = [np.cumsum([0, *some]) for some in lengths]
         self.shape = (sum(map(len, lengths)), size, size, 3)
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
@@ -35,14 +36,15 @@ class JpegImages:
             which = range(len(self))[which]
         elif np.ndim(which) == 0:
             return self._decode(range(len(self))[which])
-        pictures = np.empty((len(which), *self.shape[1:]), np.uint8)
-        for place, picture in zip(pictures, self.each(which), strict=True):
-            place[:] = picture
-        return pictures
+        pictures = [*self.each(which)]
+        return np.stack(pictures) if pictures else np.empty((0, *self.shape[1:]), np.uint8)
 
     def each(self, rows):
-        """See `each`; those of all `rows` are in memory together at most."""
-        return (self.pool.map if self.pool else map)(self._decode, rows)
+        """See `each`; a picture that is asked for several times is decoded once, and those of all `rows` are in memory together."""
+        rows = np.asarray(rows)
+        rows, places = np.unique(np.arange(len(self))[rows if rows.size else rows.astype(int)], return_inverse=True)
+        pictures = [*(self.pool.map if self.pool else map)(self._decode, rows)]
+        return (pictures[place] for place in places)
 
     def _decode(self, row):
         number, place = divmod(int(row), len(self.offsets[0]) - 1)

@@ -308,7 +308,8 @@ def _what_it_learns(config, stage):
     root, val_root, *more = *_pictures(config), config.data.corrections and expanded(config.data.corrections).absolute()
     # What judges the best epoch; a teacher's is chosen by its own fold.
     students = [val_root, config.data.unlabelled and expanded(config.data.unlabelled).absolute()] if stage == "student" else []
-    return getattr(config, stage), config.seed, root, *more, *students
+    kept = config.data.cache_format
+    return getattr(config, stage), config.seed, root, *more, *students, *([] if kept == "auto" else [kept])
 
 
 def _pictures(config):

@@ -1,6 +1,7 @@
 """The cache as JPEGs: nearly the same pixels by the same interface, made and kept as pixels are, chosen where they have no room."""
 
 import itertools
+import os
 import re
 import shutil
 import tracemalloc
@@ -13,6 +14,7 @@ from PIL import Image
 from processes import killed_at
 
 from common.errors import UserError
+from common.files import read_json, write_json
 from common.temporary import remove_leftovers
 from data import cache, reading
 from data.batches import EvalBatches, TrainBatches
@@ -103,11 +105,13 @@ def test_they_are_indexed_as_pixels_are(opened, threads):
     everything = np.stack([images[row] for row in range(NUM)])
     assert images.shape == everything.shape == (NUM, SIZE, SIZE, 3)
     assert len(images) == NUM
-    for which in (0, -1, np.int64(5), slice(2, 7), slice(None), [3, 3, 0], np.array([7, 1]), np.array([], int)):
+    mask = np.arange(NUM) % 3 == 0
+    for which in (0, -1, np.int64(5), slice(2, 7), slice(None), [3, 3, 0], np.array([7, 1]), [-2], mask, np.array([], int), []):
         assert np.array_equal(images[which], everything[which])
     for row in (NUM, -NUM - 1):
-        with pytest.raises(IndexError):
-            images[row]
+        for which in (row, [row]):
+            with pytest.raises(IndexError):
+                images[which]
     assert np.array_equal(np.stack(list(images)), everything)
 
 
@@ -206,15 +210,50 @@ def test_a_changed_picture_costs_its_file_alone(opened, root, tmp_path, decoded,
     assert len(list((tmp_path / "run" / "cache").glob("*.jpeg/*"))) == 4
 
 
-def test_verifying_makes_all_again_where_a_change_was_not_seen(opened, root, tmp_path, decoded):
+def test_a_changed_picture_costs_its_file_alone_after_all_were_touched(opened, root, decoded, monkeypatch):
+    monkeypatch.setattr(cache, "SAMPLE", 0)
+    paths = opened("jpeg").paths
+    for path in paths:
+        os.utime(root / path)
+    opened()
+    Image.new("RGB", (30, 20), (9, 99, 9)).save(root / paths[4])
+    del decoded[:]
+    opened()
+    assert len(decoded) == 3
+
+
+def test_verifying_hashes_what_an_interrupted_start_left(opened, tmp_path, decoded, monkeypatch):
+    monkeypatch.setattr(cache, "SAMPLE", 0)
     opened("jpeg")
     (tmp_path / "run" / "index.csv").unlink()
+    (record,) = (tmp_path / "run" / "cache").glob("*.jpeg/1.json")
+    noted = read_json(record)
+    noted["pictures"]["sha256"][0] = "0" * 64  # a picture changed whose size and dates are the same
+    write_json(record, noted)
     del decoded[:]
-    opened("jpeg", verify=True)
-    assert len(decoded) >= NUM
+    opened(verify=True)
+    assert len(decoded) == 3
 
 
-@pytest.mark.parametrize("damage", ["flipped", "truncated", "removed", "no record", "record of other pictures"])
+def test_a_picture_that_is_asked_for_several_times_is_decoded_once(opened, monkeypatch):
+    images, calls = opened("jpeg").images, []
+    monkeypatch.setattr("data.images.decode", lambda jpeg: calls.append(1) or decode(jpeg))
+    images[[5, 5, 0, 5]]
+    assert len(calls) == 2
+
+
+def test_what_others_put_beside_the_files_stays(opened, root, tmp_path):
+    opened("jpeg")
+    (folder,) = (tmp_path / "run" / "cache").glob("*.jpeg")
+    (folder / "@eaDir").mkdir()
+    (folder / "notes.txt").touch()
+    for path in list(root.rglob("*.jpg"))[:3]:
+        path.unlink()
+    opened()
+    assert sorted(path.name for path in folder.iterdir()) == ["0.jpegs", "0.json", "1.jpegs", "1.json", "@eaDir", "notes.txt"]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "removed", "no record", "half a record", "record of other pictures"])
 def test_a_damaged_file_is_made_again(opened, tmp_path, said, damage):
     opened("jpeg")
     whole = contents(tmp_path / "run" / "cache")
@@ -227,6 +266,10 @@ def test_a_damaged_file_is_made_again(opened, tmp_path, said, damage):
         del content[-100:]
     elif damage == "no record":
         file.with_suffix(".json").unlink()
+    elif damage == "half a record":
+        noted = read_json(file.with_suffix(".json"))
+        del noted["pictures"]["length"]
+        write_json(file.with_suffix(".json"), noted)
     elif damage == "record of other pictures":
         shutil.copy(file.with_name("0.json"), file.with_suffix(".json"))
     if damage != "removed":
@@ -277,6 +320,28 @@ def test_what_is_there_is_kept_however_much_is_free(opened, disk_of, cache_forma
         disk_of(size)
         assert opened().cache_format == cache_format
     assert not decoded
+
+
+def test_the_format_stays_whatever_happens_to_the_cache(opened, root, tmp_path, disk_of):
+    disk_of(NUM * PIXELS)
+    assert opened().cache_format == "jpeg"
+    disk_of(2**40)
+    for path in root.rglob("*.jpg"):
+        path.chmod(0o600)  # another ctime
+    (file,) = (tmp_path / "run" / "cache").glob("*.jpeg/1.jpegs")
+    file.unlink()
+    assert opened().cache_format == "jpeg"
+    shutil.rmtree(tmp_path / "run" / "cache")
+    assert opened().cache_format == "jpeg"
+    assert opened(name="validation").cache_format == "jpeg"  # that of the training pictures
+
+
+def test_jpegs_that_are_replaced_count_as_room(opened, root, disk_of, tmp_path):
+    opened("jpeg")
+    for path in root.rglob("*.jpg"):
+        path.write_bytes(path.read_bytes() + b"0")
+    disk_of(sum(512 * path.stat().st_blocks for path in (tmp_path / "run" / "cache").rglob("*")) + 2000)
+    assert len(opened().images) == NUM
 
 
 def test_pixels_of_other_pictures_give_way_where_both_have_no_room(opened, root, disk_of):

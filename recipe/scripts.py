@@ -1,6 +1,5 @@
 """The project's scripts as processes of their own: one at a time in a place, with all that they say in a file there."""
 
-import fcntl
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -30,6 +29,8 @@ class ScriptKilled(ScriptFailed):
 @contextmanager
 def alone(path):
     """Yield the descriptor of the lock file `path`, as soon as no other process holds it, nor one that inherited it."""
+    import fcntl  # not on Windows
+
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()

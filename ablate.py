@@ -23,6 +23,7 @@ import shlex
 import signal
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 
 from common.errors import UserError
 from common.files import write_csv
@@ -41,11 +42,13 @@ TRIALS = 24  # that a search makes
 def main(argv=None):
     args = parse(argv)
     config = load_config(args.config, args.cfg_options)
-    folder = args.output or config.folder / "ablation"
+    folder = Path(args.output or config.folder / "ablation")
+    wanted = (searched if args.search else studied)(config, args)
     networks = [] if args.no_speed else [FP32, INT8] if args.int8 else [FP32]
+    start_logging(folder)
     with cluster.connected(args, folder) if args.ray and not args.report else nullcontext() as nodes:
         workplace = Workplace(folder, args.config, nodes.options(args.cfg_options, config) if nodes else args.cfg_options)
-        failures, trials, is_whole, note = (search if args.search else study)(workplace, config, networks, args, nodes)
+        failures, trials, is_whole, note = (search if args.search else study)(workplace, wanted, networks, args, nodes)
     if trials:
         report(workplace, trials, networks if is_whole or args.report else [], note, args)
     else:
@@ -104,14 +107,17 @@ def _shard(text):
     return int(number), int(count)
 
 
-def study(workplace, config, networks, args, nodes):
-    """(errors, finished trials, are they all, what to say of them): every combination of the axes, trained."""
+def studied(config, args):
+    """The `Trial`s of a study: every combination of the axes."""
     axes = [parse_axis(text) for text in args.axis or config.study.axes]
     if not axes:
         raise UserError(f"{args.config}: nothing to vary. Give --axis KEY=VALUE,VALUE, or a config with study = dict(axes=[...]).")
-    trials = plan(axes, [config.seed + i for i in range(args.seeds or config.study.seeds)])
+    return plan(axes, [config.seed + i for i in range(args.seeds or config.study.seeds)])
+
+
+def study(workplace, trials, networks, args, nodes):
+    """(errors, finished trials, are they all, what to say of them): the `trials`, trained."""
     workplace.check(trials)
-    start_logging(workplace.folder)
     number, count = args.shard or (0, 1)
     failures = [] if args.report else run_trials(workplace, trials[number::count], args.budget, networks, nodes)
     finished = [trial for trial in trials if workplace.is_finished(trial)]
@@ -119,12 +125,15 @@ def study(workplace, config, networks, args, nodes):
     return failures, finished, is_whole, f"{len(finished)} of {len(trials)} trials of `{args.config}`"
 
 
-def search(workplace, config, networks, args, nodes):
-    """(errors, finished trials, are they all, what to say of them): what Optuna drew from the parameters, trained."""
+def searched(config, args):
+    """(the `Parameter`s of a search, its seed)."""
     load = lambda options: load_config(args.config, [*args.cfg_options, *options])  # noqa: E731
-    parameters = [parse_parameter(text, load) for text in args.search]
-    start_logging(workplace.folder)
-    made = Search(workplace, parameters, config.seed, budget=args.budget, goal=args.goal or "accuracy", target=args.target)
+    return [parse_parameter(text, load) for text in args.search], config.seed
+
+
+def search(workplace, space, networks, args, nodes):
+    """(errors, finished trials, are they all, what to say of them): what Optuna drew from the `space`, trained."""
+    made = Search(workplace, *space, budget=args.budget, goal=args.goal or "accuracy", target=args.target)
     run = partial(made.run_on, nodes) if nodes else made.run
     failures = [] if args.report else run(args.trials or TRIALS, networks)
     write_csv(workplace.folder / "search.csv", made.table())

@@ -70,6 +70,8 @@ def parse(argv):
 def train_on_cluster(run, args):
     """Train the folds that are not trained yet, each by this script with --fold, wherever the cluster has room."""
     missing = [k for k in range(run.config.teacher.num_folds) if not run.folder.fold(k).oof.is_file()]
+    if not missing:
+        return
     with cluster.connected(args, run.folder.path) as nodes:
         options = nodes.options(args.cfg_options, run.config)
         nodes.run_all([cluster.script_task(f"fold {k}", run.folder, options, "e4.py", args.config, "--fold", k) for k in missing])

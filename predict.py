@@ -60,14 +60,14 @@ def answer_on_cluster(args, predictor, pictures):
     """The nodes answer parts of the list, each process with a network of its own."""
     from recipe.answer_parts import Answerer, AnswerParts  # pyarrow, half a second
 
-    parts = AnswerParts(args.output, pictures, made_with(args, predictor))
-    arguments = args.output, args.model, args.flip, args.reject, args.max_pixels
-    if missing := parts.missing():
-        with cluster.connected(args, args.output) as nodes, tqdm(total=len(parts.numbers), unit="part", disable=None) as bar:
-            bar.update(len(parts.numbers) - len(missing))
-            for _ in nodes.map(Answerer, arguments, missing):
-                bar.update()
-    counts, failed, first = zip(*map(parts.tally, parts.numbers), strict=True) if parts.numbers else ((), (), ())
+    arguments = args.output, args.model, args.flip, args.reject, args.max_pixels, args.cpus or 1
+    with AnswerParts(args.output, pictures, made_with(args, predictor)) as parts:
+        if missing := parts.missing():
+            with cluster.connected(args, args.output) as nodes, tqdm(total=len(parts.numbers), unit="part", disable=None) as bar:
+                bar.update(len(parts.numbers) - len(missing))
+                for _ in nodes.map(Answerer, arguments, missing):
+                    bar.update()
+        counts, failed, first = zip(*map(parts.tally, parts.numbers), strict=True) if parts.numbers else ((), (), ())
     log.info(f"{sum(counts)} answers in {args.output}")
     tell_failures(args, sum(counts), sum(failed), next(filter(None, first), None))
 

@@ -74,8 +74,10 @@ class OpenVinoQueue:
         self.answers[number] = request.get_output_tensor(0).data.copy()
 
 
-def compile_ir(xml_path, hint="LATENCY"):
+def compile_ir(xml_path, hint="LATENCY", threads=0):
     """The network on the CPU for one picture at a time, in FP32 but where it is quantised, tuned for `LATENCY` or `THROUGHPUT`.
+
+    threads: CPU threads; 0: as many as suit the processor.
 
     As the C++ programs compile it: for batches of any size other kernels are chosen, which round INT8 otherwise.
     """
@@ -84,7 +86,7 @@ def compile_ir(xml_path, hint="LATENCY"):
     shape = network.inputs[0].partial_shape
     shape[0] = 1
     network.reshape(shape)
-    return core.compile_model(network, "CPU", {"PERFORMANCE_HINT": hint, **F32})
+    return core.compile_model(network, "CPU", {"PERFORMANCE_HINT": hint, "INFERENCE_NUM_THREADS": threads, **F32})
 
 
 def _one_by_one(run):

@@ -6,6 +6,7 @@ import itertools
 import re
 import shlex
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -212,7 +213,7 @@ class Workplace:
                 scripts.run_script(script, place, [config_path], lock, watch)
                 write_json(done, {"seconds": round(time.time() - start, 1), **notes})
         if _what_it_learns(load_config(config_path), stage) != _what_it_learns(config, stage):
-            raise _OtherSettings(place)
+            raise _other_settings(place)
         return RunFolder(place)
 
     def _placed(self, config, place):
@@ -241,7 +242,7 @@ class Workplace:
             found["epochs"] = trained.student.epochs
         wanted, stages = _changed(asked, "student", **found), ["student", *["teacher"] * (notes["teacher_accuracy"] is not None)]
         if notes["budget"] != budget or any(_what_it_learns(trained, s) != _what_it_learns(wanted, s) for s in stages):
-            raise _OtherSettings(place.path)
+            raise _other_settings(place.path)
         reached = place.results()["student"]
         return {
             **{f"axis {i + 1}": choice.name for i, choice in enumerate(trial.choices)},
@@ -288,11 +289,10 @@ def _takes_time(config):
     return takes_time
 
 
-class _OtherSettings(UserError):
-    def __init__(self, place):
-        super().__init__(
-            f"{place}: was trained with other settings (trial.py in it) or another --budget. Name another --output, or delete it."
-        )
+def _other_settings(place):
+    return UserError(
+        f"{place}: was trained with other settings (trial.py in it) or another --budget. Name another --output, or delete it."
+    )
 
 
 def _is_ready_teacher(folder, config, with_models):
@@ -336,8 +336,10 @@ class Failures:
         self.errors = []
 
     def add(self, error, tried):
-        """Of the trial that was the number `tried`, from 1."""
+        """Of the trial that was the number `tried`, from 1; None: of one on some node, of whose failures another knows nothing."""
         self.errors.append(error)
+        if tried is None:
+            return
         reasons = {failure.reason for failure in self.errors}
         if tried == len(self.errors) == 2 and len(reasons) == 1:
             raise UserError(f"stopped, since two trials of two failed for one reason. {error}") from error
@@ -349,14 +351,14 @@ def run_trials(workplace, trials, budget, networks=(), nodes=None):
     nodes: the `Cluster` on whose nodes that is done, None: here, one after another. Returns the errors of those that failed.
     """
     failures, run = Failures(), partial(_run_on, nodes) if nodes else _run_here
-    ended = run(trials, workplace, budget, networks)
-    for i, (trial, row, error) in enumerate(ended):
-        if row:
-            log.info(f"{i + 1}/{len(trials)}  {trial.name}: accuracy {row['accuracy']:.4f} in {row['minutes']:.1f} min")
-            tell_export(error)
-        else:
-            log.info(f"{i + 1}/{len(trials)}  {error}")
-            failures.add(error, i + 1)
+    with closing(run(trials, workplace, budget, networks)) as ended:
+        for i, (trial, row, error) in enumerate(ended):
+            if row:
+                log.info(f"{i + 1}/{len(trials)}  {trial.name}: accuracy {row['accuracy']:.4f} in {row['minutes']:.1f} min")
+                tell_export(error)
+            else:
+                log.info(f"{i + 1}/{len(trials)}  {error}")
+                failures.add(error, None if nodes else i + 1)
     return failures.errors
 
 
@@ -383,18 +385,20 @@ def _run_here(trials, *how):
 
 def _run_on(nodes, trials, workplace, budget, networks):
     """As `_run_here`, as the trials end; what they learn from is trained before them."""
-    teachers = {name: trial for trial in trials if (name := workplace.teacher_name(trial))}
+    missing = [t for t in trials if not workplace.is_finished(t) or (networks and not workplace.is_exported(t, INT8 in networks))]
+    yield from _run_here([trial for trial in trials if trial not in missing], workplace, budget, networks)
+    teachers = {name: trial for trial in missing if not workplace.is_finished(trial) and (name := workplace.teacher_name(trial))}
     tasks = [
         Task(f"teacher {name}", workplace.with_teachers, (trial,), workplace.folder / "teachers" / name / "output.txt")
         for name, trial in teachers.items()
     ]
-    for done in nodes.run(tasks):
-        log.info(f"{done.task.name} on {done.node}: {done.error or 'done'}")  # where it failed, its trials will
+    with closing(nodes.run(tasks)) as ended:
+        for done in ended:
+            log.info(f"{done.task.name} on {done.node}: {done.error or 'done'}")  # where it failed, its trials will
     tasks = [
         Task(trial.name, _run_trial, (trial, workplace, budget, networks), workplace.place(trial).path / "output.txt")
-        for trial in trials
+        for trial in missing
     ]
-    for done in nodes.run(tasks):
-        if done.error and not isinstance(done.error, ScriptFailed):
-            raise UserError(f"{done.task.name} on {done.node}: {done.error}")
-        yield done.task.arguments[0], *((None, done.error) if done.error else done.value)
+    with closing(nodes.run(tasks)) as ended:
+        for done in ended:
+            yield done.task.arguments[0], *((None, done.told()) if done.error else done.value)

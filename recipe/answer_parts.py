@@ -11,14 +11,16 @@ import hashlib
 import itertools
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from common.errors import UserError, os_user_error
 from common.files import atomic_path, make_folder, read_json, staged_folder, write_json
-from recipe.answers import BEGIN_ANEW, answer
+from recipe.answers import BEGIN_ANEW, answer, claim
 from recipe.predictor import open_predictor
 from utils.runlog import start_printing
 
@@ -26,24 +28,37 @@ PART = 2_000  # pictures
 
 
 class AnswerParts:
-    """The folder of answers to `pictures`, an iterator over (path as it is told, file).
+    """In a `with` block, the folder of answers to `pictures`, an iterator over (path as it is told, file).
 
-    made_with: what the answers depend on besides, of JSON types. UserError where the folder was begun with something else.
+    made_with: what the answers depend on besides, of JSON types. UserError where the folder was begun with something else, or
+    another command is at it.
     """
 
     def __init__(self, folder, pictures, made_with):
-        self.folder = Path(folder)
+        self.folder, self.pictures, self.made_with = Path(folder), pictures, made_with
+
+    def __enter__(self):
         make_folder(self.folder)
+        with ExitStack() as opened:
+            claim(opened.enter_context(open(self.folder / "_lock", "ab")), self.folder)
+            self._cut_list()
+            self._lock = opened.pop_all()
+        return self
+
+    def __exit__(self, *error):
+        self._lock.close()
+
+    def _cut_list(self):
         note, listed = self.folder / "_made_with.json", self.folder / "_list"
         if not note.is_file() and any(not path.name.startswith((".", "_")) for path in self.folder.iterdir()):
             raise UserError(f"{self.folder}: a folder that holds other things. Choose another name for --output.")
         with staged_folder(listed) as stage:  # the list is cut anew each time: it may have changed
-            digest, self.numbers = _cut(pictures, stage)
-            made_with = json.loads(json.dumps(made_with)) | {"list": digest}
+            digest, self.numbers = _cut(self.pictures, stage)
+            made_with = json.loads(json.dumps(self.made_with)) | {"list": digest}
             before = read_json(note) if note.is_file() else made_with
             if changed := [key for key, value in made_with.items() if before.get(key) != value]:
                 raise UserError(f"{self.folder}: was begun by another command (it differs in: {', '.join(changed)}). {BEGIN_ANEW}")
-        write_json(note, made_with)
+            write_json(note, made_with)
 
     def missing(self):
         """The numbers of parts that are not answered yet."""
@@ -59,10 +74,11 @@ class AnswerParts:
 class Answerer:
     """Answers a part of the list after another, on a node, with one network that stays in memory."""
 
-    def __init__(self, folder, model, flip, reject_below, max_pixels):
+    def __init__(self, folder, model, flip, reject_below, max_pixels, threads):
         start_printing(None)
+        torch.set_num_threads(threads)
         self.folder, self.max_pixels = Path(folder), max_pixels
-        self.predictor = open_predictor(model, flip=flip, reject_below=reject_below)
+        self.predictor = open_predictor(model, flip=flip, reject_below=reject_below, threads=threads)
 
     def __call__(self, number):
         file = _part(self.folder, number)

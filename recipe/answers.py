@@ -107,7 +107,7 @@ class AnswerFile(Answers):
         except OSError as error:
             raise os_user_error(error, self.part) from error
         try:
-            _claim(self._file, self.part)
+            claim(self._file, self.part)
             self._is_new = not self._file.tell()
             if self._is_new:
                 write_json(self.note, self.made_with)
@@ -216,7 +216,7 @@ def _csv_rows(lines):
         yield row
 
 
-def _claim(file, path):
+def claim(file, path):
     """UserError where another process has the open `file`; the claim ends with the process."""
     try:
         import fcntl

@@ -11,14 +11,15 @@ import pickle
 import re
 import secrets
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, os_user_error
 from common.files import make_folder, write_text
 from recipe.scripts import REPO, ScriptKilled, run_alone
 from utils import distributed
@@ -52,6 +53,10 @@ class Done:
     node: str
     value: object = None
     error: UserError | None = None
+
+    def told(self):
+        """The error, with the task and its node."""
+        return UserError(f"{self.task.name} on {self.node}: {self.error}")
 
 
 def script_task(name, run_folder, options, script, *arguments):
@@ -87,15 +92,15 @@ def _address(text):
 
 def _gpus(text):
     number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: takes a number from 0 up")
+    if not 0 <= number < float("inf") or (number > 1 and number % 1):
+        raise argparse.ArgumentTypeError(f"{text}: takes a whole number, or a share of one GPU, such as 0.5")
     return number
 
 
 @contextmanager
 def connected(args, folder):
     """The `Cluster` that the arguments ask for, whose nodes must share `folder`."""
-    if distributed.is_distributed():
+    if distributed.is_announced():
         raise UserError("--ray gives out the work itself: start the script without torchrun.")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -109,10 +114,12 @@ def connected(args, folder):
         reason = " ".join(str(error).split())[:300]
         way_out = "Is the machine busy?" if args.ray == LOCAL else "Start one with `ray start --head`, or leave the address out."
         raise UserError(f"--ray {args.ray}: no cluster could be reached ({reason}). {way_out}") from error
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own would abort; this ends the tasks, as Ctrl-C does
     try:
         yield Cluster(ray, args, Path(folder))
     finally:
         ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
 
 
 class Cluster:
@@ -143,13 +150,13 @@ class Cluster:
     def run_all(self, tasks):
         """Run the tasks to their end and tell of each; then a UserError where some failed."""
         failed = []
-        for done in self.run(tasks):
-            log.info(f"{done.task.name} on {done.node}: {done.error or 'done'}")
-            failed += [done] if done.error else []
+        with closing(self.run(tasks)) as ended:
+            for done in ended:
+                log.info(f"{done.task.name} on {done.node}: {done.error or 'done'}")
+                failed += [done.told()] if done.error else []
         if failed:
             raise UserError(
-                f"{len(failed)} of {len(tasks)} failed; the first, {failed[0].task.name} on {failed[0].node}: {failed[0].error} "
-                "The others are kept; the same command goes on."
+                f"{len(failed)} of {len(tasks)} failed; the first, {failed[0]} The others are kept; the same command goes on."
             )
 
     def run(self, tasks):
@@ -179,7 +186,7 @@ class Cluster:
     def map(self, function, arguments, items):
         """Yield the whole numbers `items` as Ray Data has done them: by what `function(*arguments)` makes, once in each process.
 
-        Raises UserError for what a node lacks, or where it cannot be made there.
+        At the end raises UserError where some could not be done.
         """
         import ray.data
 
@@ -190,10 +197,14 @@ class Cluster:
             pool = ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(len(items), self.slots)))
             how = {"num_cpus": self.cpus, "num_gpus": self.gpus, "batch_size": 1, "compute": pool}
             made = parts.map_batches(_mapper(_entrance(token), pickle.dumps((function, arguments))), **how)
+            errors = []
             for row in made.iter_rows():
-                if row["error"]:
-                    raise UserError(row["error"])
+                errors += [row["error"]] if row["error"] else []
                 yield row["item"]
+        if errors:
+            raise UserError(
+                f"{len(errors)} of {len(items)} parts failed; the first: {errors[0]} The same command goes on with them."
+            )
 
     @contextmanager
     def _token(self):
@@ -299,6 +310,8 @@ def answer(node, node_file, call):
         raise
     except UserError as error:
         return error
+    except OSError as error:
+        return os_user_error(error, error.filename or node_file, "used")
 
 
 def make(node, making):
@@ -312,7 +325,7 @@ def make(node, making):
     def do(item):
         try:
             made(item)
-        except UserError as error:
+        except (UserError, OSError) as error:
             return f"node {node}: {error}"
         return None
 

@@ -26,13 +26,13 @@ IR = re.compile(rb'<net [^>]*version="1[01]"')
 UNKNOWN = "unknown"  # the class of a picture that is rejected
 
 
-def open_predictor(path, *, flip=False, reject_below=None):
+def open_predictor(path, *, flip=False, reject_below=None, threads=0):
     """The predictor for `path`: a run folder (its exported IR, or its student), RUN/teacher, an IR's .xml, or a checkpoint's .pth.
 
     flip: answer with the mean of the picture and its mirror image. reject_below: confidence, 0..1, below which the class is
-    `UNKNOWN`; None: what the export says.
+    `UNKNOWN`; None: what the export says. threads: of an IR, see `compile_ir`.
     """
-    predictor = _open(Path(path))
+    predictor = _open(Path(path), threads)
     predictor.flip = flip
     if reject_below is not None:
         predictor.reject_below = reject_below
@@ -44,7 +44,7 @@ def open_predictor(path, *, flip=False, reject_below=None):
     return predictor
 
 
-def _open(path):
+def _open(path, threads):
     place = Path(os.path.abspath(path))
     if path.is_dir() and _is_of_teacher(place):
         return TeacherPredictor(RunFolder(place.parent).teachers())
@@ -57,7 +57,7 @@ def _open(path):
     if not path.is_file():
         raise UserError(f"{path}: no such file. Give a run folder, a model.xml that export_openvino.py wrote, or a checkpoint.")
     if path.suffix == ".xml":
-        return IrPredictor(path)
+        return IrPredictor(path, threads)
     if path.suffix == ".pth":
         return CheckpointPredictor(path)
     raise UserError(f"{path}: neither a run folder, nor a .xml, nor a .pth file.")
@@ -197,7 +197,7 @@ class TeacherPredictor(Predictor):
 class IrPredictor(Predictor):
     """By OpenVINO on the CPU. What the network leaves to its caller (resizing, cutting, normalising) it says in its own notes."""
 
-    def __init__(self, xml_path):
+    def __init__(self, xml_path, threads=0):
         self.path = xml_path = Path(xml_path)
         self.files = [xml_path, xml_path.with_suffix(".bin")]
         _check_whole(xml_path)
@@ -212,7 +212,7 @@ class IrPredictor(Predictor):
         self.input, self.reject_below = read_input(network, notes, xml_path), read_reject_below(notes, xml_path)
         self.preprocessing = self.input.preprocessing
         with _explained(xml_path):
-            self._request = compile_ir(xml_path).create_infer_request()
+            self._request = compile_ir(xml_path, threads=threads).create_infer_request()
 
     def logits(self, pixels):
         with _explained(self.path):

@@ -1,6 +1,7 @@
 """A search over settings by Optuna: what to try next follows from what was reached, and hopeless trials are stopped early."""
 
 import re
+from contextlib import closing
 from dataclasses import dataclass
 
 import optuna
@@ -15,7 +16,7 @@ from common.files import make_folder
 from recipe.ablation import INT8, Choice, Failures, Trial, check_keys, parse_axis, tell_export
 from recipe.cluster import Task
 from recipe.judging import network_of, untrained_fps
-from recipe.scripts import ScriptFailed
+from recipe.scripts import ScriptFailed, ScriptKilled
 from recipe.speed import quietly
 from utils.config import load_config, value_at
 from utils.metrics import contest_score
@@ -79,6 +80,8 @@ def _number(config, key, where):
 class Search:
     """A search whose state lies in the workplace's folder, for any number of processes, one after another or at once."""
 
+    is_on_node = False  # of a cluster, which tries again where a script is killed
+
     def __init__(self, workplace, parameters, seed, *, budget=None, goal="accuracy", target=162.5):
         """goal: `accuracy` or `score`, the contest's with full marks for speed from `target` pictures a second."""
         self.workplace, self.parameters, self.seed, self.budget = workplace, parameters, seed, budget
@@ -124,6 +127,8 @@ class Search:
                 self.study.tell(asked, state=TrialState.PRUNED)
                 log.info(f"{place}: stopped after {pruned}")
             except ScriptFailed as error:
+                if self.is_on_node and isinstance(error, ScriptKilled):
+                    raise  # the next try takes it up
                 self.study.tell(asked, state=TrialState.FAIL)
                 log.info(f"{place}: failed. {error}")
                 failures.add(error, tried)
@@ -139,10 +144,9 @@ class Search:
             how = {"seed": self.seed, "budget": self.budget, "goal": self.goal, "target": self.target}
             arguments = self.workplace, self.parameters, how, number, networks, said
             tasks.append(Task(f"search {i}", _run_there, arguments, said))
-        for done in nodes.run(tasks):
-            if done.error:
-                raise UserError(f"{done.task.name} on {done.node}: {done.error}")
-            failures += done.value
+        with closing(nodes.run(tasks)) as ended:
+            for done in ended:
+                failures += [done.told()] if done.error else done.value
         return failures
 
     def trials(self):
@@ -255,8 +259,10 @@ def _run_there(workplace, parameters, how, number, networks, said):
     """`Search.run` on a node, which says in the file `said` what it does."""
     with open(said, "w") as file:
         start_printing(file)
+        search = Search(workplace, parameters, **how)
+        search.is_on_node = True
         try:
-            return Search(workplace, parameters, **how).run(number, networks)
+            return search.run(number, networks)
         finally:
             start_printing(None)
 

@@ -1,4 +1,4 @@
-"""Folds, trials, a search and answers on a Ray cluster of several nodes, some of which are killed: the same bytes as without."""
+"""Folds, trials, a search and answers on a Ray cluster, whose nodes are killed: the same bytes as without, with as many threads."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ import predict
 from common.errors import UserError
 from common.files import write_csv
 from recipe import cluster
-from recipe.ablation import Failures
+from recipe.ablation import Failures, Workplace, parse_axis, plan, run_trials
 from recipe.answer_parts import Answerer, AnswerParts
 from recipe.scripts import ScriptFailed, ScriptKilled, run_alone
 
@@ -147,7 +147,8 @@ def test_a_search_is_shared_by_the_nodes(nodes, place):
     options = ["--cfg-options", "student.teacher_weight=0.0", "student.epochs=2"]
     ended(start("ablate.py", "config.py", *searched, "--ray", nodes.address, *options, cwd=place), place)
     assert list(pd.read_csv(place / "searched" / "search.csv")["state"]) == ["COMPLETE"] * 3
-    assert len(list(place.glob("searched/ray/search*/output.txt"))) == 2
+    said = [file.read_text() for file in place.glob("searched/ray/search*/output.txt")]
+    assert ["accuracy" in text for text in said] == [True, True]
 
 
 def test_a_list_is_answered_in_parts_and_only_what_is_missing_again(nodes, exported, textiles, tmp_path):
@@ -223,7 +224,7 @@ def test_a_fold_that_fails_is_told_with_its_node_and_the_others_are_kept(tmp_pat
     error = ScriptFailed(tmp_path, "e4.py", "data.root: no such folder")
     ended = [cluster.Done(tasks[0], "north", error=error), cluster.Done(tasks[1], "south")]
     monkeypatch.setattr(cluster.Cluster, "__init__", lambda self: None)
-    monkeypatch.setattr(cluster.Cluster, "run", lambda self, tasks: ended)
+    monkeypatch.setattr(cluster.Cluster, "run", lambda self, tasks: (done for done in ended))
     with pytest.raises(UserError, match=r"1 of 2 failed; the first, fold 0 on north: .*no such folder"):
         cluster.Cluster().run_all(tasks)
     assert "fold 1 on south: done" in said.text
@@ -253,30 +254,74 @@ def parts(folder, names, made_with="one"):
 
 def test_a_list_is_cut_and_answered_parts_are_left_alone(exported, tmp_path, monkeypatch):
     monkeypatch.setattr("recipe.answer_parts.PART", 2)
-    made = parts(tmp_path / "answers", ["a.jpg", "b.jpg", "c.jpg"])
-    assert made.missing() == [0, 1]
-    answerer = Answerer(tmp_path / "answers", exported, False, None, 10**6)
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    with parts(tmp_path / "answers", names) as made:
+        assert made.missing() == [0, 1]
+        with pytest.raises(UserError, match="another process is writing it"), parts(tmp_path / "answers", names):
+            pass
+    answerer = Answerer(tmp_path / "answers", exported, False, None, 10**6, 1)
     answerer(1)
-    assert parts(tmp_path / "answers", ["a.jpg", "b.jpg", "c.jpg"]).missing() == [0]
-    assert made.tally(1) == (1, 1, "c.jpg: cannot be opened (No such file or directory)")
+    with parts(tmp_path / "answers", names) as made:
+        assert made.missing() == [0]
+        assert made.tally(1) == (1, 1, "c.jpg: cannot be opened (No such file or directory)")
 
 
 def test_answers_to_another_list_or_by_another_network_are_not_mixed(tmp_path):
-    parts(tmp_path / "answers", ["a.jpg"])
-    with pytest.raises(UserError, match=r"begun by another command \(it differs in: list\)"):
-        parts(tmp_path / "answers", ["b.jpg"])
-    with pytest.raises(UserError, match=r"it differs in: model"):
-        parts(tmp_path / "answers", ["a.jpg"], "another")
+    with parts(tmp_path / "answers", ["a.jpg"]):
+        pass
+    with (
+        pytest.raises(UserError, match=r"begun by another command \(it differs in: list\)"),
+        parts(tmp_path / "answers", ["b.jpg"]),
+    ):
+        pass
+    with pytest.raises(UserError, match=r"it differs in: model"), parts(tmp_path / "answers", ["a.jpg"], "another"):
+        pass
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").touch()
-    with pytest.raises(UserError, match="a folder that holds other things"):
-        parts(tmp_path / "mine", ["a.jpg"])
+    with pytest.raises(UserError, match="a folder that holds other things"), parts(tmp_path / "mine", ["a.jpg"]):
+        pass
 
 
 def test_an_error_of_a_script_travels(tmp_path):
     error = pickle.loads(pickle.dumps(ScriptFailed(tmp_path, "m11.py", "the loss is not finite")))
     assert error.reason == "the loss is not finite"
     Failures().add(error, 1)
+
+
+def test_a_study_that_failed_leaves_no_task_behind_and_names_all(monkeypatch, place, said):
+    """Whatever failed on one node, the others go on."""
+    errors, closed = [ScriptFailed(place, "m11.py", "no such folder"), UserError("node south has not the project: /here")], []
+
+    def run(self, tasks):
+        try:
+            for task, error in zip(tasks, errors, strict=False):
+                yield cluster.Done(task, "south", error=error)
+        finally:
+            closed.append(len(tasks))
+
+    monkeypatch.setattr(cluster.Cluster, "__init__", lambda self: None)
+    monkeypatch.setattr(cluster.Cluster, "run", run)
+    monkeypatch.setattr(Workplace, "teacher_name", lambda self, trial: None)
+    workplace = Workplace(place / "failing", place / "config.py", [])
+    failed = run_trials(workplace, plan([parse_axis("student.lr=1e-3,2e-3")], [42]), None, (), cluster.Cluster())
+    assert [str(error).partition(":")[0] for error in failed] == [
+        "student.lr=1e-3_seed=42 on south",
+        "student.lr=2e-3_seed=42 on south",
+    ]
+    assert closed == [0, 2]  # teachers and trials
+
+
+def test_a_full_disk_on_a_node_is_told_there(tmp_path):
+    (tmp_path / "file").touch()
+    call = pickle.dumps((run_alone, ("script.py", tmp_path / "file" / "place", [])))
+    assert isinstance(cluster.answer("north", tmp_path / "node.txt", call), UserError)
+
+
+@pytest.mark.parametrize("script", ["e4", "m11", "predict"])
+def test_scripts_start_where_there_are_no_file_locks(script):
+    """As on Windows."""
+    code = f"import sys; sys.modules['fcntl'] = None; import {script}"
+    subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True, env=environment())
 
 
 def test_a_script_that_is_killed_is_tried_again_and_one_that_fails_is_not(tmp_path, monkeypatch):

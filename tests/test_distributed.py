@@ -5,7 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import torch
 from helpers import environment as for_scripts
@@ -193,6 +195,22 @@ def test_those_that_a_lost_process_leaves_end_with_one_message(event, message):
     assert "Traceback" not in said
 
 
+def test_a_process_that_waits_for_another_ends_at_once_when_it_is_told_to():
+    left, stopped = start_two(LEFT, "SIGSTOP", "waits", "60", stderr=subprocess.PIPE, text=True)
+    try:
+        while psutil.Process(stopped.pid).status() != psutil.STATUS_STOPPED:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        left.terminate()
+        said = left.communicate(timeout=10)[1]
+    finally:
+        for process in (left, stopped):
+            process.kill()
+            process.communicate()
+    assert left.returncode == 128 + signal.SIGTERM
+    assert "ended from outside (SIGTERM)" in said
+
+
 def test_two_nodes_start_again_together_when_a_process_is_killed(tmp_path):
     (tmp_path / "again.py").write_text(AGAIN)
     command = [
@@ -214,7 +232,7 @@ def joined(monkeypatch):
     """The calls of `_join`, with no announcement in the environment yet."""
     calls = []
     monkeypatch.setattr(distributed, "_join", calls.append)
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(distributed, "_end_by_signal", lambda: None)
     for name in distributed.ANNOUNCED:
         monkeypatch.delenv(name, raising=False)
     return calls

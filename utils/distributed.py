@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -28,12 +29,12 @@ TIMEOUT = timedelta(days=1)
 JOINING = timedelta(minutes=5)  # for all processes to start
 GOES_ON = "This process ends too. When all have, the same command goes on from the last finished epoch."
 CHUNK = 64 * 2**20  # bytes of a process's rows that are sent at a time
-_heartbeat = None  # of this process, where there are others
+_heartbeat = _wakeup = None  # of this process, where there are others
 
 
 def start(device):
     """Join the process group that `torchrun` announces, if any; returns this process's device."""
-    if not _is_announced():
+    if not is_announced():
         return device
     if device.type == "cuda":
         device = _own_gpu()
@@ -45,7 +46,7 @@ def start(device):
                 f"cannot join the other processes ({_announcement()}): {error} Start all of them with torchrun, "
                 "or unset WORLD_SIZE to train with this process alone."
             ) from error
-        signal.signal(signal.SIGTERM, _end_by_signal)
+        _end_by_signal()
     return device
 
 
@@ -80,11 +81,25 @@ def _of_this_start(store, number, count):
     return dist.PrefixStore(prefix, store)
 
 
-def _end_by_signal(number, frame):
-    """torchrun ends with SIGTERM those that a dead one on their machine leaves; schedulers end all."""
-    _say_last("ended from outside (SIGTERM), by torchrun if another process failed.")
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+def _end_by_signal():
+    """End with a message at SIGTERM, by which torchrun ends those that a dead one on their machine leaves, and schedulers all.
+
+    A thread of its own does that: the main one may wait for another process, where no handler runs.
+    """
+    global _wakeup
+    signals, _wakeup = socket.socketpair()
+    _wakeup.setblocking(False)
+    signal.set_wakeup_fd(_wakeup.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+
+    def end():
+        while signals.recv(1)[0] != signal.SIGTERM:
+            pass
+        _say_last("ended from outside (SIGTERM), by torchrun if another process failed.")
+        sys.stdout.flush()
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=end, name="end by signal", daemon=True).start()
 
 
 def _say_last(reason):
@@ -112,7 +127,7 @@ def lost_connection(error):
     return UserError(_told(f"lost another process, which died or was cut off ({reason}); its own machine says why."))
 
 
-def _is_announced():
+def is_announced():
     """Are there others to join? Half an announcement of several is refused, since each would train alone, into one folder."""
     missing = [name for name in ANNOUNCED if not os.environ.get(name)]
     if not missing:

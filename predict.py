@@ -53,7 +53,9 @@ def main(argv=None):
         remaining = answers.remaining(pictures)
         for shown, file in tqdm(remaining, unit="picture", initial=answers.count, total=how_many, disable=None):
             answers.add(answer(predictor, shown, file, explainer, args.max_pixels))
-    tell_failures(args, answers.count, answers.failed, answers.first_failure)
+        if not answers.count:
+            raise UserError(f"{args.list}: names no pictures.")
+    refuse_all_failed(answers.count, answers.failed, answers.first_failure)
 
 
 def answer_on_cluster(args, predictor, pictures):
@@ -68,15 +70,15 @@ def answer_on_cluster(args, predictor, pictures):
                 for _ in nodes.map(Answerer, arguments, missing):
                     bar.update()
         counts, failed, first = zip(*map(parts.tally, parts.numbers), strict=True) if parts.numbers else ((), (), ())
-    log.info(f"{sum(counts)} answers in {args.output}")
-    tell_failures(args, sum(counts), sum(failed), next(filter(None, first), None))
-
-
-def tell_failures(args, count, failed, first):
-    """UserError where no file was answered. count: of all rows; failed: of those with an error, the first of which is `first`."""
-    if not count:
+    if not counts:
         raise UserError(f"{args.list}: names no pictures.")
-    if failed == count:
+    log.info(f"{sum(counts)} answers in {args.output}")
+    refuse_all_failed(sum(counts), sum(failed), next(filter(None, first), None))
+
+
+def refuse_all_failed(count, failed, first):
+    """UserError where no file was answered. count: of all rows; failed: of those with an error, the first of which is `first`."""
+    if count and failed == count:
         raise UserError(f"none of the {count} files could be answered; the first: {first}")
 
 

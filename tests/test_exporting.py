@@ -146,8 +146,8 @@ def test_the_calibrated_answers_for_the_held_out_pictures_lie_beside_it(run, log
     manifest = export(run)
     table = read_csv(run.exported.held_out, texts=("path", "label"))
     assert list(table) == ["path", "label", *(f"p_{name}" for name in manifest["classes"])]
-    files = picture_files(textiles / "validation")
-    assert list(table["path"]) == [Path(path).relative_to(textiles / "validation").as_posix() for path in files]
+    files = [Path(file) for file in picture_files(textiles / "validation")]
+    assert list(table["path"]) == [path.relative_to(textiles / "validation").as_posix() for path in files]
     assert list(table["label"]) == [path.parent.name for path in files]
     assert table.filter(like="p_").to_numpy() == pytest.approx(calibrated(logits, manifest), abs=1e-4)
     assert manifest["files"]["held_out.csv"]["sha256"] == sha256(run.exported.held_out)

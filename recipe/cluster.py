@@ -109,11 +109,13 @@ def connected(args, folder):
         raise UserError("--ray: Ray is not installed. Run: pip install -r requirements-ray.txt") from error
     how = {"num_cpus": usable_cpus(), "object_store_memory": OBJECTS, "include_dashboard": args.dashboard}
     try:
-        ray.init(args.ray, log_to_driver=False, logging_level="ERROR", **(how if args.ray == LOCAL else {}))
+        context = ray.init(args.ray, log_to_driver=False, logging_level="ERROR", **(how if args.ray == LOCAL else {}))
     except Exception as error:  # some are of no other class
         reason = " ".join(str(error).split())[:300]
         way_out = "Is the machine busy?" if args.ray == LOCAL else "Start one with `ray start --head`, or leave the address out."
         raise UserError(f"--ray {args.ray}: no cluster could be reached ({reason}). {way_out}") from error
+    if args.dashboard and context.dashboard_url:
+        log.info(f"dashboard: http://{context.dashboard_url}")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own would abort; this ends the tasks, as Ctrl-C does
     try:
         yield Cluster(ray, args, Path(folder))

@@ -80,8 +80,6 @@ def _number(config, key, where):
 class Search:
     """A search whose state lies in the workplace's folder, for any number of processes, one after another or at once."""
 
-    is_on_node = False  # of a cluster, which tries again where a script is killed
-
     def __init__(self, workplace, parameters, seed, *, budget=None, goal="accuracy", target=162.5):
         """goal: `accuracy` or `score`, the contest's with full marks for speed from `target` pictures a second."""
         self.workplace, self.parameters, self.seed, self.budget = workplace, parameters, seed, budget
@@ -109,9 +107,10 @@ class Search:
             raise UserError(f"{self.folder}: holds another search ({changed} differ). Name another --output, or delete it.")
         self.study.set_user_attr("what", what)
 
-    def run(self, number, networks=()):
+    def run(self, number, networks=(), *, on_node=False):
         """Try until `number` different settings were tried, by all processes together; exports them in the kinds `networks`.
 
+        on_node: of a cluster, which tries again where a script is killed, so that `ScriptKilled` is raised.
         Returns the errors of those that failed here. Where the first two fail for the same reason, the others would too: UserError.
         """
         failures, tried = Failures(), 0
@@ -127,7 +126,7 @@ class Search:
                 self.study.tell(asked, state=TrialState.PRUNED)
                 log.info(f"{place}: stopped after {pruned}")
             except ScriptFailed as error:
-                if self.is_on_node and isinstance(error, ScriptKilled):
+                if on_node and isinstance(error, ScriptKilled):
                     raise  # the next try takes it up
                 self.study.tell(asked, state=TrialState.FAIL)
                 log.info(f"{place}: failed. {error}")
@@ -259,10 +258,8 @@ def _run_there(workplace, parameters, how, number, networks, said):
     """`Search.run` on a node, which says in the file `said` what it does."""
     with open(said, "w") as file:
         start_printing(file)
-        search = Search(workplace, parameters, **how)
-        search.is_on_node = True
         try:
-            return search.run(number, networks)
+            return Search(workplace, parameters, **how).run(number, networks, on_node=True)
         finally:
             start_printing(None)
 

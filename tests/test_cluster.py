@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pandas as pd
 import psutil
 import pytest
-from helpers import REPO, environment, refusal, run_script, write_config
+from helpers import REPO, assert_same_weights, environment, refusal, run_script, write_config
 
 import ablate
 import e4
@@ -139,6 +139,8 @@ def test_trials_whose_node_dies_go_on_elsewhere_and_share_a_teacher(nodes, place
     tables = [pd.read_csv(place / folder / "trials.csv").drop(columns="minutes") for folder in ("trials_without", "trials_with")]
     pd.testing.assert_frame_equal(*tables)
     assert len(list(place.glob("trials_with/teachers/*"))) == 1
+    for file in place.glob("trials_without/trials/*/student/best.pth"):
+        assert_same_weights(place / "trials_with" / file.relative_to(place / "trials_without"), file)
 
 
 def test_a_search_is_shared_by_the_nodes(nodes, place):

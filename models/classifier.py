@@ -2,12 +2,11 @@
 
 import copy
 
-import torch
 from torch import nn
 
 from common.errors import UserError
 from models.backbones import build_backbone, check_backbone
-from models.heads import HEADS, HIDDEN_LAYERS, divide_logits
+from models.heads import HEADS, divide_logits
 from models.pooling import POOLINGS
 
 
@@ -45,26 +44,9 @@ class Classifier(nn.Module):
         self.pool = pool
         self.head = head
         self._frozen_stages, self._frozen_batchnorm = 0, False
-        self._shown_hidden = 0
 
     def forward(self, x):
-        features = self.features(x)
-        if not (self._shown_hidden and self.training):
-            return self.head(features)
-        hidden = self.head[:HIDDEN_LAYERS](features)
-        return torch.cat([self.head[HIDDEN_LAYERS:](hidden), hidden[:, : self._shown_hidden]], 1)
-
-    def show_hidden(self, count):
-        """While it trains, the model then answers with (B, K + count): logits, and the first `count` units of the hidden layer.
-
-        For targets that only training has; in eval mode nothing changes. UserError for a head without one, or with fewer units.
-        """
-        units = getattr(self.head[0], "out_features", 0) if len(self.head) > HIDDEN_LAYERS else 0
-        if count > units:
-            raise UserError(
-                f"the features are {count}, the hidden layer of this head has {units} units: choose a smaller backbone."
-            )
-        self._shown_hidden = count
+        return self.head(self.features(x))
 
     @property
     def num_features(self):

@@ -7,7 +7,6 @@ from torch import fx, nn
 # Cosines times this are the logits of `arcface`. It lets softmax answer with 0.9999 of ten classes and with 0.96 of a thousand; the
 # paper's 64, for tens of thousands of faces, makes so few so certain that there is little left to learn (docs/ablation.md has 30).
 ARCFACE_SCALE = 10.0
-HIDDEN_LAYERS, HIDDEN_UNITS = 3, 1280  # of `mlp1280`: modules at its start that make the hidden layer, and what that has
 
 
 class SqueezeExcitation(nn.Module):
@@ -34,11 +33,11 @@ def se_linear(num_features, num_classes, dropout):
 def mlp1280(num_features, num_classes, dropout):
     """The student's head: a hidden layer of 1280 with BatchNorm and ReLU."""
     return nn.Sequential(
-        nn.Linear(num_features, HIDDEN_UNITS, bias=False),
-        nn.BatchNorm1d(HIDDEN_UNITS),
+        nn.Linear(num_features, 1280, bias=False),
+        nn.BatchNorm1d(1280),
         nn.ReLU(inplace=True),
         nn.Dropout(dropout),
-        nn.Linear(HIDDEN_UNITS, num_classes),
+        nn.Linear(1280, num_classes),
     )
 
 

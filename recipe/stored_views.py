@@ -1,11 +1,10 @@
-"""What is stored of fixed views of the pictures: a teacher's logits, beside its oof.csv, and pooled features, beside the pixels.
+"""What teachers say of fixed views of the pictures: logits, stored beside the teacher's oof.csv.
 
-Both are float16 (N, V, columns), made once, part after part, by all processes together. Their records say of which pictures, views
-and networks they are; for others they are made again.
+They are float16 (N, V, K), made once, part after part, by all processes together. Their record says of which pictures, views and
+networks they are; for others they are made again.
 """
 
 import hashlib
-import re
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,16 +13,13 @@ import torch
 from torch import nn
 
 from common.arrays import digest_of
-from common.errors import UserError
 from common.files import sha256
 from data.fixed_views import FixedViews
-from data.preprocessing import Preprocessing
 from data.targets import held_out_folds
 from data.view_targets import ViewTargets
-from models.heads import HIDDEN_UNITS
-from recipe.pictures import Pictures, cache_folder, open_unlabelled, preprocessing_of
-from recipe.saved_model import load_teacher, new_model
-from recipe.view_store import OfFeatures, OfPixels, fill
+from recipe.pictures import Pictures, open_unlabelled, preprocessing_of
+from recipe.saved_model import load_teacher
+from recipe.view_store import OfPixels, fill
 from utils.checkpoints import state_digest
 
 SEED = 42  # of the views, whatever the run's: they are data, and students of several seeds share them
@@ -37,7 +33,6 @@ class StoredViews:
     images: Pictures
     targets: ViewTargets
     unlabelled: np.ndarray  # int64 (U,), numbers of the unlabelled pictures
-    num_features: int  # how many features stand behind the classes in the targets
     digest: str  # SHA-256 of which views they are and of what is stored of them
 
 
@@ -48,26 +43,23 @@ def open_stored_views(run, dataset, rows, held_out, hard):
     What is missing is made, which takes some minutes. Raises UserError where there is no teacher, or one of other pictures.
     """
     section = run.config.student
-    if not section.stores_views:
+    if not section.labels_views:
         return None
     unlabelled, num_labelled = open_unlabelled(run, preprocessing_of(section), held_out), len(dataset)
     pictures = Pictures((dataset,) if unlabelled is None else (dataset, unlabelled))
     fixed = FixedViews(pictures.paths, section.num_views, SEED, section.blended_views, _groups(run, pictures, rows))
-    features = _stored_features(run, fixed, pictures) if section.feature_weight else None
-    logits = _stored_logits(run, fixed, pictures, features) if section.labels_views else None
+    logits = _stored_logits(run, fixed, pictures)
     weight = np.full(len(pictures), section.teacher_weight, np.float32)
     weight[num_labelled:] = 1.0
     padded = np.zeros((len(pictures), hard.shape[1]), np.float32)
     padded[:num_labelled] = hard
-    # What is stored, to the byte: made again on another machine it may differ in the last digit.
-    learnt = [digest_of(array) for array in (logits, features and features.array) if array is not None]
     return StoredViews(
         fixed=fixed,
         images=pictures,
-        targets=ViewTargets(fixed, padded, logits=logits, weight=weight, features=features and features.array),
+        targets=ViewTargets(fixed, padded, logits=logits, weight=weight),
         unlabelled=np.arange(num_labelled, len(pictures)),
-        num_features=features.array.shape[2] if features else 0,
-        digest=hashlib.sha256("\n".join([fixed.describe(), *learnt]).encode()).hexdigest(),
+        # What is stored, to the byte: made again on another machine it may differ in the last digit.
+        digest=hashlib.sha256(f"{fixed.describe()}\n{digest_of(logits)}".encode()).hexdigest(),
     )
 
 
@@ -79,8 +71,7 @@ def _groups(run, pictures, rows):
     section, dataset = run.config.student, pictures.parts[0]
     if not section.blended_views:
         return None
-    out_of_fold = section.labels_views and section.views_by == "folds"
-    groups = 2 * _folds(run, dataset) if out_of_fold else np.zeros(len(dataset), np.int64)
+    groups = 2 * _folds(run, dataset) if section.views_by == "folds" else np.zeros(len(dataset), np.int64)
     groups[np.setdiff1d(np.arange(len(dataset)), rows)] += 1
     return np.concatenate([groups, np.full(len(pictures) - len(dataset), -1)])
 
@@ -102,17 +93,6 @@ class Asked:
     rows: np.ndarray  # int64, numbers of pictures
 
 
-class Features(nn.Module):
-    """A classifier's pooled features: (B, 3, S, S) -> (B, C)."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images):
-        return self.model.features(images)
-
-
 class MeanOf(nn.Module):
     """Logits of the mean of the distributions of several modules, (B, K); of a single one, its own logits."""
 
@@ -131,10 +111,10 @@ class HeadsOf(nn.Module):
 
     def __init__(self, models):
         super().__init__()
-        self.features, self.heads = Features(models[0]), MeanOf([model.head for model in models])
+        self.first, self.heads = models[0], MeanOf([model.head for model in models])
 
     def forward(self, images):
-        return self.heads(self.features(images))
+        return self.heads(self.first.features(images))
 
 
 def labellers(run, dataset, num_pictures):
@@ -167,51 +147,17 @@ def _beside_teacher(run):
     return run.folder.of_teacher(run.config.student.oof)
 
 
-def _stored_logits(run, fixed, pictures, features):
-    """The array (N, V, K); features: the `StoredFeatures` of the same views, None where there are none."""
+def _stored_logits(run, fixed, pictures):
+    """The array (N, V, K)."""
     dataset, path = pictures.parts[0], _beside_teacher(run).views
     asked, preprocessing, who = labellers(run, dataset, len(pictures))
     mark = f"{pictures.seen}, {fixed.describe()}, {preprocessing}, {who}"
-    backbones = {_before_the_head(model) for part in asked for model in part.models}
-    # They differ in their heads alone, and what these take of just such pictures is there.
-    if features and (backbones, preprocessing) == ({features.backbone}, features.preprocessing):
-        questions = [(MeanOf([model.head for model in part.models]), part.rows) for part in asked]
-        prepare = partial(OfFeatures, features.array, run.device)
-    else:
-        together = HeadsOf if len(backbones) == 1 else MeanOf
-        questions = [(together(part.models), part.rows) for part in asked]
-        prepare = partial(OfPixels, run, fixed, preprocessing)
-    return fill(path, len(dataset.classes), fixed, mark, questions, prepare)
+    together = HeadsOf if len({_before_the_head(model) for part in asked for model in part.models}) == 1 else MeanOf
+    questions = [(together(part.models), part.rows) for part in asked]
+    return fill(path, len(dataset.classes), fixed, mark, questions, partial(OfPixels, run, fixed, preprocessing))
 
 
 def _before_the_head(model):
     """Equal for models that make the same features of a picture."""
     state = {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
-    return f"backbone {state_digest(state)} with {type(model.pool).__name__}"
-
-
-@dataclass(frozen=True)
-class StoredFeatures:
-    array: np.ndarray  # float16 (N, V, C)
-    backbone: str  # what `_before_the_head` says of the model that they are of
-    preprocessing: Preprocessing  # of the pictures that it looked at
-
-
-def _stored_features(run, fixed, pictures):
-    """Pooled features of the teacher's backbone as it was loaded: it has learnt nothing of these labels, so nothing leaks."""
-    section = run.config.teacher
-    if section.weights == "none":
-        raise UserError("student.feature_weight: a backbone with teacher.weights=none has no features to teach. Take imagenet.")
-    model, preprocessing = new_model(run, section, len(pictures.parts[0].classes)).eval(), preprocessing_of(section)
-    if model.num_features > HIDDEN_UNITS:
-        raise UserError(
-            f"student.feature_weight: {section.backbone} has {model.num_features} features, and the student's hidden layer "
-            f"{HIDDEN_UNITS} units. Take a smaller teacher.backbone."
-        )
-    backbone = _before_the_head(model)
-    mark = f"{pictures.seen}, {fixed.describe()}, {preprocessing}, {backbone}"
-    questions = [(Features(model), np.arange(len(pictures)))]
-    prepare = partial(OfPixels, run, fixed, preprocessing)
-    path = cache_folder(run) / f"views_{re.sub(r'[^-.0-9A-Z_a-z]', '-', section.backbone)}_{section.image_size}.npy"
-    array = fill(path, model.num_features, fixed, mark, questions, prepare)
-    return StoredFeatures(array, backbone, preprocessing)
+    return state_digest(state), type(model.pool)

@@ -31,11 +31,11 @@ from utils.ema import MovingAverage
 from utils.engine import Checkpoints, fit, predict
 from utils.losses import build_loss
 from utils.metrics import accuracy
-from utils.objective import plain, with_features, with_margin, with_teachers
+from utils.objective import plain, with_margin, with_teachers
 from utils.optimizers import build_optimizer
 from utils.precision import Precision
 from utils.run_folder import TrainingFolder
-from utils.schedules import SCHEDULES, constant, cosine, fading, in_equal_shares
+from utils.schedules import SCHEDULES, constant, cosine, in_equal_shares
 from utils.session import Session
 
 
@@ -103,7 +103,7 @@ def train_batches(training, rows, targets, *, final=False):
     """Augmented batches of the images number `rows`; `targets` (N, K) cover the whole data set.
 
     With stored views their own targets take the place of these, and the unlabelled pictures come in addition.
-    final: for the second stage, which mixes nothing, goes on at the size that the first one ended with, and learns no features.
+    final: for the second stage, which mixes nothing and goes on at the size that the first one ended with.
     """
     section, stored, world = training.section, training.stored, distributed.world_size()
     if section.batch_size % world or section.batch_size < 2 * world:
@@ -120,8 +120,7 @@ def train_batches(training, rows, targets, *, final=False):
     )  # fmt: skip
     images, sampler = training.dataset.images, _sampler(training, rows, seed)
     if stored:
-        images, rows = stored.images, np.concatenate([rows, stored.unlabelled])
-        targets = stored.targets.without_features() if final else stored.targets
+        images, targets, rows = stored.images, stored.targets, np.concatenate([rows, stored.unlabelled])
     mixing = no_mixing if final else build_mixing(section.mixing, section.mixing_alpha, section.mixing_prob)
     return TrainBatches(
         images, targets, sampler, rows=rows, batch_size=section.batch_size // world,
@@ -254,9 +253,6 @@ def train_model(training, model, batches, evaluate):
     if section.bn_momentum is None:
         model.let_statistics_keep_up(num_steps)
     minimised = objective(section, 0 if section.head_epochs else num_steps, training.teachers)
-    if training.stored and training.stored.num_features:
-        model.show_hidden(training.stored.num_features)
-        minimised = with_features(minimised, len(training.dataset.classes), fading(section.feature_weight, num_steps))
     return fit(
         model, batches, optimizer, SCHEDULES[section.schedule](section.lr, num_steps, section.warmup_steps), minimised,
         epochs=section.epochs, precision=training.precision(), evaluate=evaluate,
@@ -326,7 +322,7 @@ def check_names(run, section):
     build_mixing(section.mixing, section.mixing_alpha, section.mixing_prob)
     build_loss(section.loss)
     TrainView(
-        preprocessing_of(section), section.augmentation, backend=section.augmentation_backend, fixed=section.stores_views or None
+        preprocessing_of(section), section.augmentation, backend=section.augmentation_backend, fixed=section.labels_views or None
     )  # fmt: skip
     BalanceClassSampler([0, 1], mode=section.sampler_mode)
     build_optimizer(section.optimizer, [(torch.nn.Linear(1, 1), 1.0)], lr=1.0)

@@ -66,18 +66,6 @@ def _make(path, columns, fixed, mark, questions, answer):
         log.info(f"{path}: {len(fixed)} views, {views} of them looked at now, in {time.perf_counter() - start:.0f} s")
 
 
-class OfFeatures:
-    """Answers of modules that take the stored features (N, V, C) of views."""
-
-    def __init__(self, features, device):
-        self.features, self.device = features, device
-
-    def __call__(self, module, rows):
-        x = torch.from_numpy(self.features[rows].astype(np.float32)).flatten(0, 1).to(self.device)
-        with torch.inference_mode():
-            return module(x).float().cpu().numpy()
-
-
 class OfPixels:
     """Answers of networks that look at the views: on a CPU through OpenVINO, if that answers as PyTorch does; else by that."""
 

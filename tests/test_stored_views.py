@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import TWO_PROCESSES, assert_same_weights, refusal, run_script, weights
+from helpers import TWO_PROCESSES, assert_same_weights, refusal, run_script
 from processes import kill_once_there, killed_at
 
 from common.arrays import ArrayInParts, open_array
@@ -16,16 +16,13 @@ from data.fixed_views import FixedViews
 from data.targets import one_hot, read_oof
 from data.view_targets import softmax
 from data.views import to_device
-from models import build_model
 from recipe import stored_views, view_store
 from recipe.pictures import open_data, open_test, preprocessing_of, student_split
 from recipe.saved_model import load_model
 from recipe.stored_views import open_stored_views
 from recipe.training import Training, train_batches
 from utils import session
-from utils.objective import plain, with_features
 from utils.run_folder import RunFolder
-from utils.schedules import fading
 
 QUICK = ["student.epochs=1", "student.final_epochs=0", "student.num_views=3"]
 VIEWS = [*QUICK, "student.distillation=views"]
@@ -201,17 +198,11 @@ def test_an_array_in_parts_appears_whole_whenever_its_writer_is_killed(tmp_path)
 
 
 def test_two_processes_share_them_out(run, teacher, trained, call, by_torch):
-    alone = opened(run("student.feature_weight=1")).targets
-    expected = {
-        teacher.views: np.array(alone.logits),
-        trained / "cache" / "views_efficientnet_lite0_40.npy": np.array(alone.features),
-    }
-    for path in expected:
-        path.unlink()
+    expected = np.load(opened(run()) and teacher.views)
+    teacher.views.unlink()
     common = ["name=two_views", f"student.oof={teacher.oof}", f"data.cache={trained}", *LITE]
-    call("m11.py", "config.py", "--cfg-options", *common, *VIEWS, "student.feature_weight=1", launcher=TWO_PROCESSES)
-    for path, values in expected.items():
-        np.testing.assert_allclose(np.load(path).reshape(values.shape), values, atol=5e-3)
+    call("m11.py", "config.py", "--cfg-options", *common, *VIEWS, launcher=TWO_PROCESSES)
+    np.testing.assert_allclose(np.load(teacher.views), expected, atol=5e-3)
 
 
 def test_openvino_is_left_where_it_answers_otherwise(run, said, by_torch):
@@ -221,48 +212,23 @@ def test_openvino_is_left_where_it_answers_otherwise(run, said, by_torch):
     assert "OpenVINO answers otherwise than PyTorch (by inf), so PyTorch looks at the views" in said.text
 
 
-def test_heads_answer_from_the_stored_features_what_the_whole_networks_do(run, teacher, by_torch):
-    from_pixels = np.array(opened(run()).targets.logits)
-    teacher.views.unlink()
-    stored = opened(run("student.feature_weight=1"))
-    np.testing.assert_allclose(stored.targets.logits, from_pixels, atol=5e-3)
-    loaded = build_model("efficientnet_lite0", 7, image_size=40, weights="imagenet").eval()
-    preprocessing = load_model(teacher.fold(0).best).preprocessing
-    cut = FixedViews(stored.images.paths, 3, stored_views.SEED).cut(open_data(run(), preprocessing)[0].images, [7], 40)
-    with torch.inference_mode():
-        features = loaded.features(preprocessing.normalise(to_device(cut, torch.device("cpu")))).numpy()
-    np.testing.assert_allclose(stored.targets.features[[7]], features, atol=5e-3)
-
-
-def test_heads_that_know_pictures_of_another_size_are_not_asked_about_these_features(run, by_torch):
-    expected = np.array(opened(run()).targets.logits)
-    other = opened(run("student.feature_weight=1", "teacher.image_size=48"))
-    assert np.array_equal(other.targets.logits, expected)
-
-
 # The student
 
 
 def options_of(teacher, name, *more):
     common = [f"name={name}", f"student.oof={teacher.oof}", f"data.cache={teacher.path}", *VIEWS, *LITE]
-    return ["--cfg-options", *common, "student.feature_weight=1", "student.epochs=2", "student.final_epochs=1", *more]
+    return ["--cfg-options", *common, "student.epochs=2", "student.final_epochs=1", *more]
 
 
 @pytest.fixture(scope="module")
 def taught(workplace, heads):
-    """The folder of a finished run that learnt stored logits and features, and its teacher."""
+    """The folder of a finished run that learnt stored logits, and its teacher."""
     teacher = RunFolder(shutil.copytree(heads.path, workplace / "runs" / "heads_for_views"))
     run_script("m11.py", "config.py", *options_of(teacher, "taught", "student.control=True"), cwd=workplace)
     return workplace / "runs" / "taught", teacher
 
 
-def test_what_is_for_training_alone_is_not_in_the_student(taught, trained):
-    for name in ("best.pth", "averaged.pth"):
-        assert weights(taught[0] / "student" / name).keys() == weights(trained / "student" / name).keys()
-
-
 def test_the_same_command_goes_on(taught, workplace):
-    """After a kill while features still pull, and with what is stored."""
     folder, teacher = taught
     options, again = options_of(teacher, "taught_again"), workplace / "runs" / "taught_again" / "student"
     kill_once_there(again / "last.pth", lambda: run_script("m11.py", "config.py", *options, cwd=workplace))
@@ -298,36 +264,6 @@ def run_and_read(workplace, teacher, name, *options):
     common = [f"name={name}", f"student.oof={teacher / 'oof.csv'}", *QUICK]
     run_script("m11.py", "config.py", "--cfg-options", *common, *options, cwd=workplace)
     return read_json(workplace / "runs" / name / "results.json")["student"]
-
-
-# Features
-
-
-def test_the_hidden_layer_is_shown_in_training_alone():
-    model = build_model("mobilenet_v3_small", 5, head="mlp1280", dropout=0.0)
-    images = torch.randn(4, 3, 32, 32)
-    model.train()
-    plain_logits = model(images)
-    model.show_hidden(1280)
-    shown = model(images)
-    assert shown.shape == (4, 1285)
-    torch.testing.assert_close(shown[:, :5], plain_logits)
-    assert (shown[:, 5:] >= 0).all()
-    torch.testing.assert_close(model.head[4](shown[:, 5:]), plain_logits)
-    assert model.eval()(images).shape == (4, 5)
-    for head, count in (("linear", 1), ("mlp1280", 1281)):
-        with pytest.raises(UserError, match=r"hidden layer of this head has (0|1280) units"):
-            build_model("mobilenet_v3_small", 5, head=head).show_hidden(count)
-
-
-def test_features_pull_beside_the_loss_and_let_go_in_the_last_third():
-    weight_at = fading(2.0, 30)
-    assert [weight_at(step) for step in (0, 20, 25, 29)] == pytest.approx([2, 2, 1, 0.2])
-    objective = with_features(plain(lambda logits, targets: (logits - targets).abs().sum()), 2, weight_at)
-    outputs = torch.tensor([[1.0, 2.0, 3.0, 0.0], [0.0, 0.0, 0.0, 5.0]])
-    targets = torch.tensor([[1.0, 1.0, 7.0, 0.0], [0.0, 0.0, 4.0, 0.0]])  # the same direction; at a right angle
-    assert objective(outputs, targets, None, 0).item() == pytest.approx(1 + 2 * 0.5)
-    assert objective(outputs, targets, None, 25).item() == pytest.approx(1 + 1 * 0.5)
 
 
 # Unlabelled pictures
@@ -393,7 +329,7 @@ def test_an_unlabelled_copy_of_a_test_picture_is_told(run, pool, textiles, said)
 
 
 def test_a_student_learns_from_both(pool, workplace, teacher, by_torch):
-    options = options_of(teacher, "both_kinds", "student.feature_weight=0", f"data.unlabelled={pool}")
+    options = options_of(teacher, "both_kinds", f"data.unlabelled={pool}")
     run_script("m11.py", "config.py", *options, cwd=workplace)
     assert (workplace / "runs" / "both_kinds" / "student" / "averaged.pth").is_file()
     shutil.rmtree(pool / "day 1")
@@ -411,8 +347,6 @@ def test_bad_unlabelled_pictures_are_told_as_labelled_ones(pool, run):
 
 # Refusals
 
-WIDE = [*QUICK, "student.distillation=none", "student.feature_weight=1", *LITE]
-
 
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -424,12 +358,6 @@ WIDE = [*QUICK, "student.distillation=none", "student.feature_weight=1", *LITE]
         ([*VIEWS, "student.augmentation_backend=albumentations"], "cuts for itself"),
         ([*VIEWS, "student.augmentation=teacher"], "augmentation='teacher' moves pixels"),
         ([*VIEWS, "student.hard_oof=True"], "hard_oof=True: is of the OOF table"),
-        ([*QUICK, "student.distillation=none", "student.feature_weight=1"], "teacher.weights=none has no features to teach"),
-        (
-            [*WIDE, "teacher.pooling=concat"],
-            "has 2560 features, and the student's",
-        ),
-        (["student.feature_weight=1", "student.head=linear"], "only the head 'mlp1280' learns features, not 'linear'"),
         ([*VIEWS, "student.num_views=0"], "student.num_views"),
         ([*VIEWS, "student.fit=pad", "student.oof={oof}"], "knows pictures with fit='stretch', not 'pad'"),
         (["student.distillation=view"], "student.distillation"),

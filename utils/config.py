@@ -130,8 +130,8 @@ class TrainConfig:
             raise UserError(f"resize={self.resize} is smaller than image_size={self.image_size}; it is the size before the crop.")
 
     @property
-    def stores_views(self):
-        """Is anything learnt of views that stay the same? A student may."""
+    def labels_views(self):
+        """Do teachers label stored views? Only a student learns from such."""
         return False
 
 
@@ -167,9 +167,6 @@ class StudentConfig(TrainConfig):
     # Who labels the views. folds: the fold's model that never saw the picture; mean: all folds' models together; or the path of a
     # checkpoint, such as runs/x/student/best.pth.
     views_by: str = "folds"
-    # Weight, beside the loss, of the distance between the hidden layer of the head `mlp1280` and the features that the teacher's
-    # backbone, as it was loaded, makes of the stored view; it falls to 0 in the last third. 0: no such target.
-    feature_weight: NotNegative = 0.0
     # Checkpoints of the teachers in the loop, such as runs/x/teacher/fold0/best.pth; (): those of all folds in the run folder.
     online_teachers: tuple[str, ...] = ()
     online_weight: Share = 0.5  # share of the distance from them in the loss; 1: the labels do not matter
@@ -184,24 +181,18 @@ class StudentConfig(TrainConfig):
         super().__post_init__()
         if self.fold >= self.num_folds:
             raise UserError(f"fold={self.fold}: the folds are 0 to {self.num_folds - 1} (student.num_folds).")
-        if self.feature_weight and self.head != "mlp1280":
-            raise UserError(f"feature_weight={self.feature_weight:g}: only the head 'mlp1280' learns features, not '{self.head}'.")
         if self.hard_oof and self.distillation == "views":
             raise UserError("hard_oof=True: is of the OOF table; distillation='views' takes what is said of each view as it is.")
 
     @property
     def labels_views(self):
-        """Do teachers label each stored view?"""
+        """Do teachers label stored views?"""
         return self.distillation == "views" and self.teacher_weight > 0
 
     @property
     def labelled_by_folds(self):
         """Are the views labelled by the folds' models, not by a checkpoint?"""
         return self.views_by in ("folds", "mean")
-
-    @property
-    def stores_views(self):
-        return self.labels_views or self.feature_weight > 0
 
 
 @dataclass(frozen=True)

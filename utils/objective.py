@@ -1,10 +1,7 @@
 """What training minimises: objectives `(logits, targets, images, step) -> loss`, each around the one before.
 
-A plain loss; the angular margin around it; teachers in the loop around that; features to come near to around all. `step` counts
-from 0 over the whole run.
+A plain loss; the angular margin around it; teachers in the loop around that. `step` counts from 0 over the whole run.
 """
-
-import torch.nn.functional as F
 
 from utils.distillation import kl_divergence, teacher_probabilities
 from utils.losses import arcface_margin
@@ -39,19 +36,5 @@ def with_teachers(objective, teachers, *, weight, temperature):
     def loss_at(logits, targets, images, step):
         distance = kl_divergence(teacher_probabilities(teachers, images, temperature), logits, temperature)
         return (1 - weight) * objective(logits, targets, images, step) + weight * distance
-
-    return loss_at
-
-
-def with_features(objective, num_classes, weight_at):
-    """`objective` of the first `num_classes` columns, and `weight_at(step)` times the distance between the others.
-
-    Outputs and targets are (B, K + C): logits or probabilities, then features. The distance is 1 - cosine, the mean over the batch.
-    """
-
-    def loss_at(outputs, targets, images, step):
-        loss = objective(outputs[:, :num_classes], targets[:, :num_classes], images, step)
-        cosines = F.cosine_similarity(outputs[:, num_classes:], targets[:, num_classes:], dim=1)
-        return loss + weight_at(step) * (1 - cosines.mean())
 
     return loss_at

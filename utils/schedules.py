@@ -52,11 +52,6 @@ def _half_cosine(start, end, progress):
 SCHEDULES = {"cosine": cosine, "onecycle": one_cycle, "constant": constant}
 
 
-def fading(weight, total_steps):
-    """step -> `weight`, which falls linearly to 0 in the last third of the steps."""
-    return lambda step: weight * min(1.0, 3 * (1 - step / total_steps))
-
-
 def in_equal_shares(values, epochs):
     """epoch -> one of `values`: each for the same number of epochs in turn, the last one for all that follow too."""
     return lambda epoch: values[min(epoch * len(values) // epochs, len(values) - 1)]

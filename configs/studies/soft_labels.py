@@ -15,9 +15,6 @@ student = dict(
 )
 study = dict(
     axes=[
-        "student.distillation=none | "
-        "student.teacher_weight=0.2 | "
-        "student.teacher_weight=0.5 student.distillation=views | "
-        "student.teacher_weight=0.5 student.distillation=views student.feature_weight=0.5",
+        "student.distillation=none | student.teacher_weight=0.2 | student.teacher_weight=0.5 student.distillation=views",
     ],
 )

@@ -74,6 +74,19 @@ def test_a_run_from_before_a_setting_is_taken_as_it_was_made(copy_of_run):
         copy_of_run.claim("student", {**noted, "shrink_on_load": 2}, config.read_text())
 
 
+def test_a_run_from_before_a_setting_was_taken_out_goes_on_where_it_had_none_of_it(copy_of_run):
+    config, settings = copy_of_run.config("student"), copy_of_run.settings("student")
+    expected, noted = session.reopen(copy_of_run.path).config, read_json(settings)
+    config.write_text(config.read_text().replace("    teacher_weight=", "    feature_weight=0.5,\n    teacher_weight="))
+    assert "feature_weight" in config.read_text()
+    assert session.reopen(copy_of_run.path).config == expected
+    settings.write_text(json.dumps({**noted, "feature_weight": 0.0}))
+    copy_of_run.claim("student", noted, config.read_text())
+    settings.write_text(json.dumps({**noted, "feature_weight": 0.5}))
+    with pytest.raises(UserError, match=r"feature_weight: 0.5 there, None now"):
+        copy_of_run.claim("student", noted, config.read_text())
+
+
 def test_a_refused_command_changes_nothing_that_later_scripts_read(exported, workplace):
     """`m11.py` with another size, seed or held-out fold once left its config to the export, which then measured other pixels."""
     before = contents(exported, "config.py")

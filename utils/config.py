@@ -19,6 +19,7 @@ REPO = Path(__file__).resolve().parent.parent
 SECTIONS = ("teacher", "student")
 BEFORE = {"shrink_on_load": 0}  # what runs did that were begun before there was such a setting, where it is not the default
 FORMATS_BEFORE = {"cache_format": "pixels", "held_out_format": "pixels"}  # the same, of what was found and not set
+TAKEN_OUT = {"feature_weight": 0.0}  # settings that there are no more, with the value at which a run did what it would do today
 
 Share = Annotated[float, Range(0, 1)]
 ShareAboveZero = Annotated[float, Range(above=0, most=1)]
@@ -245,9 +246,15 @@ def load_config(path, options=()):
 
 
 def load_resolved(path):
-    """The `RunConfig` of a run, with all its values in the file `path`; what is missing there was not yet a setting (`BEFORE`)."""
+    """The `RunConfig` of a run, with all its values in the file `path`; what is missing there was not yet a setting (`BEFORE`).
+
+    What is there and no setting any more (`TAKEN_OUT`) is left out: what the run leaves can be used without.
+    """
     values = _read(path)
-    return build_dataclass(RunConfig, {**values, **{name: {**BEFORE, **values[name]} for name in SECTIONS if name in values}})
+    for name in SECTIONS:
+        if name in values:
+            values[name] = BEFORE | {key: value for key, value in values[name].items() if key not in TAKEN_OUT}
+    return build_dataclass(RunConfig, values)
 
 
 def value_at(config, key):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json, sha256, write_json, write_text
-from utils.config import BEFORE, FORMATS_BEFORE
+from utils.config import BEFORE, FORMATS_BEFORE, TAKEN_OUT
 from utils.differences import differences
 from utils.runlog import environment
 
@@ -214,7 +214,8 @@ class RunFolder:
         """
         path = self.settings(stage)
         if path.is_file() and any(path.parent.rglob("*.pth")):
-            before = {key: value for key, value in (BEFORE | FORMATS_BEFORE).items() if key in settings} | read_json(path)
+            noted = {key: value for key, value in read_json(path).items() if (key, value) not in TAKEN_OUT.items()}
+            before = {key: value for key, value in (BEFORE | FORMATS_BEFORE).items() if key in settings} | noted
             _check_same(path.parent, before, settings)
         else:
             write_json(path, settings)

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
+from common.memory import keep_freed_memory
 from models import build_model
 from utils.convolutions import fast_convolutions
 from utils.losses import soft_cross_entropy
-from utils.memory import keep_freed_memory
 from utils.optimizers import build_optimizer
 from utils.runlog import format_table
 

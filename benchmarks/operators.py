@@ -21,10 +21,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from common.memory import keep_freed_memory
 from models import build_model
 from utils.convolutions import fast_convolutions
 from utils.losses import soft_cross_entropy
-from utils.memory import keep_freed_memory
 from utils.optimizers import build_optimizer
 from utils.precision import Precision
 from utils.runlog import format_table

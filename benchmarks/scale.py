@@ -33,6 +33,7 @@ import predict
 from benchmarks.report import teacher_says
 from common.errors import UserError
 from common.files import make_folder, write_text
+from common.memory import give_back_freed_memory
 from data.folds import assign_folds, write_folds
 from data.index import list_root
 from data.samplers import BalanceClassSampler
@@ -42,7 +43,6 @@ from recipe.pictures import open_data, preprocessing_of
 from reports.page import write_report
 from utils import session
 from utils.config import as_python
-from utils.memory import give_back_freed_memory
 from utils.runlog import format_table
 
 CONFIG = """

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 from filelock import FileLock, Timeout
 
 from common.errors import UserError, os_user_error
@@ -152,13 +153,26 @@ def read_json(path):
         raise UserError(f"{path}: not valid JSON ({error}). Delete it and run the script that writes it again.") from error
 
 
-def read_csv(path, texts=()):
-    """The DataFrame that `write_csv` wrote; the columns `texts` as text, whatever they look like ('NA', '007').
+def read_csv(path, texts=(), unsigned=()):
+    """The DataFrame that `write_csv` wrote; the columns `texts` as text, whatever they look like ('007'), `unsigned` as uint64.
 
     Raises UserError if it is missing, may not be read or is no table.
     """
+    types = dict.fromkeys(texts, pa.large_string()) | dict.fromkeys(unsigned, pa.uint64())
+    how = {
+        "read_options": pa_csv.ReadOptions(use_threads=False),
+        "parse_options": pa_csv.ParseOptions(newlines_in_values=True),
+        "convert_options": pa_csv.ConvertOptions(column_types=types),
+    }
     try:
-        return pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values={}, float_precision="round_trip")
+        try:
+            with pa_csv.open_csv(path, **how) as reader:  # a part at a time, and no Python object for each text
+                table = reader.read_all()
+        except pa.ArrowInvalid:  # such as numbers that are whole in the first part alone
+            table = pa_csv.read_csv(path, **how)
+        if len(set(table.column_names)) < table.num_columns:
+            raise ValueError("two columns have the same name")
+        return table.to_pandas(split_blocks=True, self_destruct=True)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file.") from error
     except OSError as error:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from common.errors import UserError
 from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json, write_text
+from common.memory import give_back_freed_memory
 from data.cache import COLUMNS, JpegCache, PixelCache, best
 from data.corrections import Remaining, correct
 from data.decode import MAX_PIXELS, read_file
@@ -84,6 +85,7 @@ def open_listed(
     stem = folder / "cache" / f"{name}_{reading.squares.suffix}"
     pixels, jpeg = PixelCache(stem, reading), JpegCache(stem, reading, threads or joblib.cpu_count(), verify)
     format_path = folder / f"cache_{reading.squares.suffix}.txt"  # beside the cache: it holds where that is removed
+    give_back_freed_memory()  # of the listing, which takes more than its table
     with _alone(index_path):
         last = format_path.read_text() if format_path.is_file() else ""
         caches = {"pixels": [pixels], "jpeg": [jpeg]}.get(last if cache_format == "auto" else cache_format, [pixels, jpeg])
@@ -134,7 +136,7 @@ def shared_contents(train, other):
 def _read_index(path):
     """The index table of an earlier run; None if there is none, or it is not what was written."""
     try:
-        table = read_csv(path, texts=("path", "label", "sha256", "only_python"))
+        table = read_csv(path, texts=("path", "label", "sha256", "only_python"), unsigned=("inode",))
         if read_json(path.with_suffix(".json")).get("sha256") == sha256(path):
             return table
     except UserError:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from common.errors import UserError
 from data.listing import SYSTEM, SYSTEM_FILES, SYSTEM_FOLDERS, Listing, indented, is_system, is_text, near
@@ -120,6 +122,12 @@ def gather(rows, types):
     return pd.concat(parts, ignore_index=True)
 
 
+def find(texts, among):
+    """int64: where in the Series `among` each of `texts` is, -1: nowhere. pandas would make Python objects of all of them."""
+    places = pc.index_in(pa.array(texts, pa.large_string()), pa.array(among, pa.large_string()))
+    return places.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
 def list_unlabelled(root):
     """The table of `list_images` for pictures at any depth below `root`, whose folders mean nothing: all labels are ''.
 
@@ -176,7 +184,7 @@ def changes_between(before, now):
     touched: of the same size, but with another date or inode, such as those of a fresh copy or two that were exchanged: they may
     hold what they did, and only reading them tells.
     """
-    places = pd.Index(before["path"]).get_indexer(now["path"])
+    places = find(now["path"], before["path"])
     known = places >= 0
     places, common = places[known], now["path"][known]
     differ = {key: before[key].to_numpy()[places] != now[key].to_numpy()[known] for key in STATE}

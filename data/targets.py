@@ -7,6 +7,7 @@ import pandas as pd
 
 from common.errors import UserError
 from common.files import read_csv, read_json, write_csv, write_json
+from data.index import find
 
 
 def one_hot(labels, num_classes):
@@ -37,7 +38,9 @@ def write_oof(path, dataset, folds, probs, rows=None, **made_with):
     rows = np.arange(len(dataset)) if rows is None else rows
     table = _answers(dataset, rows, probs)
     table.insert(2, "fold", folds[rows])
-    _write_table(path, table, {"fingerprint": dataset.fingerprint, "classes": list(dataset.classes), **made_with})
+    path.unlink(missing_ok=True)  # a kill in between leaves no table, never one with the note of another
+    write_json(path.with_suffix(".json"), {"fingerprint": dataset.fingerprint, "classes": list(dataset.classes), **made_with})
+    write_csv(path, table)
 
 
 def write_answers(path, dataset, rows, probs):
@@ -51,17 +54,10 @@ def _answers(dataset, rows, probs):
     return part.assign(**columns)
 
 
-def _write_table(path, table, note):
-    """`table` with its note beside it. A kill in between leaves no table, never one with the note of another."""
-    path.unlink(missing_ok=True)
-    write_json(path.with_suffix(".json"), note)
-    write_csv(path, table)
-
-
 def merge_oof(parts, path, dataset):
-    """Join the tables `parts`, one for each fold, into the OOF table at `path`; returns its (N, K) probabilities.
+    """Join the tables `parts`, of fold 0, 1, ..., into the OOF table at `path`; returns its (N, K) probabilities.
 
-    Raises UserError when a part is missing, and when together they do not cover every image exactly once.
+    Raises UserError, and writes nothing, when a part is missing, and when together they do not cover every image exactly once.
     """
     missing = [str(part) for part in parts if not part.is_file()]
     if missing:
@@ -69,16 +65,15 @@ def merge_oof(parts, path, dataset):
             f"{missing[0]}: this fold is not trained yet ({len(missing)} of {len(parts)} are missing).\n"
             "Run e4.py without --merge, or with --fold."
         )
-    table = pd.concat([_read_table(part) for part in parts], ignore_index=True).sort_values("path")
     notes = {str(read_json(part.with_suffix(".json"))) for part in parts}
     if len(notes) > 1:
         raise UserError(
             f"{path.parent}: the folds were trained on different data sets or with different settings (the .json beside each "
             "oof.csv). Delete the older ones and train them again."
         )
-    _write_table(path, table, read_json(parts[0].with_suffix(".json")))
-    del table  # what comes next takes as much memory
-    return read_oof(path, dataset)
+    probs, folds = _joined(parts, path, dataset)
+    write_oof(path, dataset, folds, probs, **read_json(parts[0].with_suffix(".json")))
+    return _distributions(path, dataset, probs)
 
 
 def is_of(path, dataset):
@@ -102,64 +97,83 @@ def read_oof(path, dataset):
         raise UserError(
             f"{path}: no OOF table. Run e4.py first, give student.oof=FILE, or train without one: student.teacher_weight=0."
         )
-    table = _read_table(path)
-    _check_columns(path, table, dataset)
-    rows, probs = _find_rows(path, table, dataset), np.empty((len(dataset), len(dataset.classes)), np.float32)
-    for k, name in enumerate(dataset.classes):
-        probs[:, k] = pd.to_numeric(table[f"p_{name}"], errors="coerce").to_numpy()[rows]
-    bad = ~(np.isfinite(probs).all(1) & (probs >= 0).all(1) & (np.abs(probs.sum(1) - 1) < 1e-3))
-    if bad.any():
-        first = dataset.table["path"].iloc[int(np.argmax(bad))]
-        raise UserError(
-            f"{path}: {bad.sum()} rows are no probability distribution (first: {first!r}). Write the table again with e4.py."
-        )
-    return probs / probs.sum(1, keepdims=True)
+    return _distributions(path, dataset, _joined([path], path, dataset)[0])
 
 
 def held_out_folds(parts, dataset):
-    """int64 (N,): of each image of `dataset`, the number of the table in `parts`, one for each fold's held-out images, that has it.
+    """int64 (N,): of each image of `dataset`, the number of the table in `parts`, of fold 0, 1, ..., that has it.
 
     Raises UserError when a part is missing, or together they do not cover every image once.
     """
-    tables = [_read_table(part)[["path"]].assign(number=number) for number, part in enumerate(parts)]
-    table = pd.concat(tables, ignore_index=True)
-    again = table[table["path"].duplicated()]
-    if len(again):
-        path, number = again.iloc[0]
-        raise UserError(f"{parts[number]}: the image {path!r} is held out from two folds. Delete them and run e4.py again.")
-    rows = pd.Index(table["path"]).get_indexer(dataset.table["path"])
-    if len(table) != len(dataset) or (rows < 0).any():
-        raise UserError(f"{parts[0]} and those of the other folds: of another data set. Run e4.py on this data.")
-    return table["number"].to_numpy(np.int64)[rows]
+    folds = np.empty(len(dataset), np.int64)
+    for number, _, rows in _parts_of(parts[0].parent.parent, parts, dataset):
+        folds[rows] = number
+    return folds
+
+
+def _joined(parts, path, dataset):
+    """(float32 (N, K), int64 (N,)): what the tables `parts` say of each image, and the number of the part that has it.
+
+    path: that of all of it, for messages.
+    """
+    probs, numbers = np.empty((len(dataset), len(dataset.classes)), np.float32), np.empty(len(dataset), np.int64)
+    for number, table, rows in _parts_of(path, parts, dataset):
+        other = table["label"].array != dataset.table["label"].array[rows]
+        _refuse(parts[number], table["path"][other], "have another label there")
+        for k, name in enumerate(dataset.classes):
+            probs[rows, k] = pd.to_numeric(table[f"p_{name}"], errors="coerce")
+        numbers[rows] = number
+        note = parts[number].with_suffix(".json")
+        if note.is_file() and read_json(note).get("fingerprint") != dataset.fingerprint:
+            raise UserError(
+                f"{parts[number]}: the data set's fingerprint differs: pictures changed since the teacher saw them. "
+                "Run e4.py again."
+            )
+    return probs, numbers
+
+
+def _parts_of(path, parts, dataset):
+    """Yield (number, table, rows) of each of the tables `parts`, one at a time; rows: int64, the image of each of the table's.
+
+    UserError unless together they have every image of `dataset` once.
+    """
+    seen = np.zeros(len(dataset), bool)
+    for number, part in enumerate(parts):
+        table = read_csv(part, texts=("path", "label"))
+        _check_columns(part, table, dataset)
+        rows = find(table["path"], dataset.table["path"])
+        _refuse(part, table["path"][rows < 0], "are not in the data")
+        _refuse(part, table["path"][seen[rows] | pd.Series(rows).duplicated()], "are there twice")
+        seen[rows] = True
+        yield number, table, rows
+    _refuse(path, dataset.table["path"][~seen], "are missing")
+
+
+def _refuse(path, images, what):
+    if len(images):
+        raise UserError(f"{path}: another data set: {len(images)} images {what} (first: {images.min()!r}). Run e4.py on this data.")
 
 
 def _check_columns(path, table, dataset):
+    for name in ("path", "label"):
+        if name not in table.columns:
+            raise UserError(f"{path}: has no column '{name}'. Use the table as e4.py wrote it.")
     found = [column.removeprefix("p_") for column in table.columns if column.startswith("p_")]
-    if not {"path", "label"} <= set(table.columns) or sorted(found) != sorted(dataset.classes):
+    if sorted(found) != sorted(dataset.classes):
         raise UserError(
             f"{path}: the class list differs: the table has {found}, the data {list(dataset.classes)}. "
             "Use the table made from this data."
         )
 
 
-def _find_rows(path, table, dataset):
-    """int64 (N,): the row of `table` for each image of `dataset`; UserError unless each has one of its own, with its label."""
-    there, wanted = table["path"], dataset.table["path"]
-
-    def refuse(images, what):
-        if len(images):
-            raise UserError(
-                f"{path}: another data set: {len(images)} images {what} (first: {images.min()!r}). Run e4.py on this data."
-            )
-
-    refuse(there[there.duplicated()], "are twice in the table")
-    rows = pd.Index(there).get_indexer(wanted)
-    refuse(wanted[rows < 0], "are missing from the table")
-    refuse(there[np.isin(np.arange(len(there)), rows, invert=True)], "are not in the data")
-    refuse(wanted[table["label"].array[rows] != dataset.table["label"].array], "have another label there")
-    note = path.with_suffix(".json")
-    if note.is_file() and read_json(note).get("fingerprint") != dataset.fingerprint:
+def _distributions(path, dataset, probs):
+    """`probs` with rows that sum to 1, in place; UserError where one is no distribution."""
+    sums = probs.sum(1)
+    bad = ~((np.abs(sums - 1) < 1e-3) & (probs >= 0).all(1))  # of NaN and infinity no comparison holds
+    if bad.any():
+        first = dataset.table["path"].iloc[int(np.argmax(bad))]
         raise UserError(
-            f"{path}: the data set's fingerprint differs: pictures changed since the teacher saw them. Run e4.py again."
+            f"{path}: {bad.sum()} rows are no probability distribution (first: {first!r}). Write the table again with e4.py."
         )
-    return rows
+    probs /= sums[:, None]
+    return probs

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from common.errors import UserError, os_user_error
 from common.files import make_folder, write_text
+from common.memory import usable_cpus
 from recipe.scripts import REPO, ScriptKilled, run_alone
 from utils import distributed
-from utils.memory import usable_cpus
 from utils.runlog import log
 from utils.session import positive
 

@@ -13,8 +13,8 @@ import torch
 from helpers import environment as for_scripts
 
 from common.errors import UserError
+from common.memory import usable_cpus
 from utils import distributed
-from utils.memory import usable_cpus
 
 CPU = torch.device("cpu")
 # Each of two processes: folders `shared`, `own0` and `own1`; the answers as JSON.

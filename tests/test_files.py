@@ -237,6 +237,18 @@ def test_tables_come_back_as_they_were(tmp_path):
     pd.testing.assert_frame_equal(read_csv(tmp_path / "t.csv", texts=["path"]), table, check_exact=True)
 
 
+def test_numbers_may_be_whole_at_first(tmp_path):
+    table = pd.DataFrame({"path": ["x" * 100] * 30_000, "p_a": [0.0] * 29_999 + [0.5]})
+    (tmp_path / "t.csv").write_text(table.to_csv(index=False).replace(",0.0\n", ",0\n"))
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "t.csv", texts=["path"]), table)
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1\n", "a\n\xe9\n", "a,a\n1,2\n"])
+def test_a_table_that_is_none_is_one_message(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content.encode("latin-1"))
+    assert "t.csv: cannot be read as CSV" in message(lambda path: read_csv(path, texts=["a"]), tmp_path / "t.csv")
+
+
 @pytest.mark.parametrize("odd", [text for text in ODD_TEXTS if text])
 def test_a_column_may_be_called_anything(tmp_path, odd):
     table = pd.DataFrame({"path": ["x"], odd: [0.5]})

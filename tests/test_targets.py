@@ -66,12 +66,13 @@ def test_rows_are_joined_by_path_not_by_position(dataset, probs, table):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.iloc[1:], "1 images are missing from the table"),
+        (lambda t: t.iloc[1:], "1 images are missing"),
         (lambda t: pd.concat([t, t.iloc[:1].assign(path="denim/other.jpg")]), "1 images are not in the data.*other"),
-        (lambda t: pd.concat([t, t.iloc[:1]]), "twice in the table"),
+        (lambda t: pd.concat([t, t.iloc[:1]]), "1 images are there twice"),
         (lambda t: t.assign(p_denim=t["p_denim"].where(t.index > 0)), "1 rows are no probability distribution"),
         (lambda t: t.assign(p_denim=np.inf), "no probability distribution"),
         (lambda t: t.drop(columns="p_denim"), "class list differs"),
+        (lambda t: t.drop(columns="path"), "has no column 'path'"),
         (lambda t: t.rename(columns={"p_denim": "p_jeans"}), "class list differs"),
         (lambda t: t.assign(label=np.roll(t["label"], 1)), "have another label"),
     ],
@@ -98,6 +99,10 @@ def test_folds_merge_to_the_whole_table_and_a_missing_one_is_named(dataset, prob
         write_oof(part, dataset, folds, probs[folds == k], rows=np.flatnonzero(folds == k))
     with pytest.raises(UserError, match=r"2.csv: this fold is not trained yet"):
         merge_oof(parts, tmp_path / "oof.csv", dataset)
+    write_oof(parts[2], dataset, folds, probs[folds == 1], rows=np.flatnonzero(folds == 1))
+    with pytest.raises(UserError, match=r"2.csv: another data set: .* images are there twice"):
+        merge_oof(parts, tmp_path / "oof.csv", dataset)
+    assert not (tmp_path / "oof.csv").exists()
     write_oof(parts[2], dataset, folds, probs[folds == 2], rows=np.flatnonzero(folds == 2))
     np.testing.assert_allclose(merge_oof(parts, tmp_path / "oof.csv", dataset), probs, rtol=1e-5)
 

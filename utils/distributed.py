@@ -18,9 +18,9 @@ import torch
 import torch.distributed as dist
 
 from common.errors import UserError
+from common.memory import usable_cpus
 from utils.differences import differences
 from utils.heartbeat import Heartbeat
-from utils.memory import usable_cpus
 
 ANNOUNCED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by `torchrun`, to each of its processes
 # While one decodes a large data set the others wait, longer than NCCL's own ten minutes. A heartbeat sees to it that nobody waits

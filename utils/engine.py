@@ -13,10 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from common.errors import UserError
+from common.memory import give_back_freed_memory
 from utils import distributed
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.convolutions import fast_convolutions
-from utils.memory import give_back_freed_memory
 from utils.metrics import accuracy
 from utils.optimizers import set_lr
 from utils.runlog import MetricsLog

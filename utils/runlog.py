@@ -13,7 +13,7 @@ import pandas as pd
 
 from common.errors import UserError
 from common.files import make_folder, write_csv
-from utils.memory import usable_cpus
+from common.memory import usable_cpus
 
 PACKAGES = ("torch", "torchvision", "efficientnet-pytorch", "timm", "pytorch-optimizer", "albumentations", "mmcv-lite", "mmengine",
             "opencv-python", "simplejpeg", "pillow",

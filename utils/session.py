@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from common.errors import UserError, os_user_error
+from common.memory import keep_freed_memory, usable_cpus
 from common.temporary import remove_leftovers
 from utils import distributed
 from utils.config import RunConfig, as_plain, expanded, load_config, load_resolved
-from utils.memory import keep_freed_memory, usable_cpus
 from utils.run_folder import RunFolder
 from utils.runlog import log, start_logging
 

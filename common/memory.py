@@ -1,9 +1,10 @@
-"""What glibc does with the memory of freed tensors, and how many processors this process may use."""
+"""What glibc and Arrow do with freed memory, and how many processors this process may use."""
 
 import ctypes
 import sys
 
 import joblib
+import pyarrow as pa
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, NEVER = -1, -3, 2**31 - 1  # names and values of <malloc.h>
 
@@ -20,7 +21,8 @@ def keep_freed_memory():
 
 
 def give_back_freed_memory():
-    """Return what `keep_freed_memory` kept to the system, for when the next tensors will be of other sizes."""
+    """Return what `keep_freed_memory` and Arrow kept to the system, for when what comes next will be of other sizes."""
+    pa.default_memory_pool().release_unused()
     libc = _libc()
     if libc:
         libc.malloc_trim(0)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from filelock import FileLock, Timeout
+from pandas.api.types import is_numeric_dtype
 
 from common.errors import UserError, os_user_error
 from common.temporary import remove, remove_leftovers, temporary_beside
@@ -131,8 +132,9 @@ def write_csv(path, table):
 
 def csv_quoting(table):
     """How `DataFrame.to_csv` must quote `table`: by itself it leaves a lone carriage return bare, which ends a row."""
-    cells = (str(cell) for column in table.select_dtypes(exclude="number") for cell in table[column])
-    return csv.QUOTE_NONNUMERIC if any("\r" in text for text in (*map(str, table.columns), *cells)) else csv.QUOTE_MINIMAL
+    columns = (table[name] for name in table if not is_numeric_dtype(table[name]))
+    texts = (column.astype("str").str for column in (table.columns, *columns))
+    return csv.QUOTE_NONNUMERIC if any(text.contains("\r", regex=False).any() for text in texts) else csv.QUOTE_MINIMAL
 
 
 # Reading

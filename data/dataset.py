@@ -20,6 +20,7 @@ from common.errors import UserError
 from common.files import exclusive, make_folder, read_csv, read_json, sha256, write_csv, write_json, write_text
 from common.memory import give_back_freed_memory
 from data.cache import COLUMNS, JpegCache, PixelCache, best
+from data.contents import is_repeated
 from data.corrections import Remaining, correct
 from data.decode import MAX_PIXELS, read_file
 from data.images import JpegImages
@@ -162,7 +163,8 @@ def _recognise(listed, known, name, verify):
     changes = changes_between(known, table)
     touched = changes.pop("touched")
     if not any(changes.values()):
-        changes["changed"] = _changed(listed.root, known if verify else known[known["path"].isin(touched)])
+        suspects = known if verify else known[known["path"].isin(touched)] if touched else known[:0]
+        changes["changed"] = _changed(listed.root, suspects)
         changed = set(changes["changed"])
         touched = [path for path in touched if path not in changed]
     changes["with another date or inode"] = touched
@@ -189,8 +191,9 @@ def _changed(root, known):
 
 
 def _tell_what_only_python_reads(listed, table):
-    foreign = table[table["only_python"] != ""]
-    if len(foreign):
+    is_foreign = table["only_python"] != ""
+    if is_foreign.any():
+        foreign = table[is_foreign]
         example = f"{foreign['path'].iloc[0]!r}, {foreign['only_python'].iloc[0]}"
         log.warning(
             f"{listed.source}: {len(foreign)} pictures are of a format that the C++ program and library cannot read (such as "
@@ -200,7 +203,10 @@ def _tell_what_only_python_reads(listed, table):
 
 def _check_duplicates(listed, table, corrections):
     """The same picture under two classes is an error; twice in one class is said, and `assign_folds` keeps such pairs together."""
-    groups = table[is_repeated(table["sha256"])].groupby("sha256")
+    repeated = is_repeated(table["sha256"])
+    if not repeated.any():  # as often, and any other look at some rows of a table may copy them all
+        return
+    groups = table[repeated].groupby("sha256")
     copies = groups["path"].agg(list)
     clashes = copies[groups["label"].nunique() > 1]
     if len(clashes):
@@ -209,15 +215,6 @@ def _check_duplicates(listed, table, corrections):
             f"{listed.source}: {len(clashes)} pictures lie in more than one class:\n{lines}\n"
             f"Keep each in the class it belongs to; copies take the same label, or 'drop', in {corrections or 'data.corrections'}."
         )
-    if len(copies):
-        example, labelled = " = ".join(map(repr, copies.iloc[0])), bool(table["label"].iloc[0])
-        fold = "; copies share a fold" if labelled else ""
-        log.warning(f"{listed.source}: {len(copies)} pictures are there more than once (such as {example}){fold}")
-
-
-def is_repeated(contents):
-    """bool (N,): which texts of the Series `contents` are there more than once."""
-    hashes = np.fromiter(map(hash, contents), np.int64, len(contents))  # a tenth of the memory that comparing texts takes
-    repeated = pd.Series(hashes).duplicated(keep=False).to_numpy(copy=True)
-    repeated[repeated] = contents[repeated].duplicated(keep=False)
-    return repeated
+    example, labelled = " = ".join(map(repr, copies.iloc[0])), bool(table["label"].iloc[0])
+    fold = "; copies share a fold" if labelled else ""
+    log.warning(f"{listed.source}: {len(copies)} pictures are there more than once (such as {example}){fold}")

@@ -5,6 +5,7 @@ import pandas as pd
 
 from common.errors import UserError
 from common.files import write_csv
+from data.contents import numbered
 
 
 def assign_folds(table, num_folds, seed):
@@ -12,8 +13,8 @@ def assign_folds(table, num_folds, seed):
 
     Raises UserError when a class has fewer different pictures than there are folds.
     """
-    content, _ = pd.factorize(table["sha256"])  # numbered as they come
-    labels, names = pd.factorize(table["label"][~pd.Series(content).duplicated()])
+    content, first = numbered(table["sha256"])
+    labels, names = pd.factorize(table["label"][first])
     counts = pd.Series(np.bincount(labels), names)
     small = counts[counts < num_folds]
     if len(small):

@@ -5,7 +5,7 @@ import logging
 import os
 import shlex
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -40,11 +40,14 @@ class PictureList:
     classes: tuple[str, ...]
     table: pd.DataFrame  # path, label ('' where there are none) and STATE, sorted by path as bytes
     source: Path  # what lists them, for messages: `root`, or a table
-    rows: dict[str, int] = field(default_factory=dict)  # {path: its row in the table}
+    rows: np.ndarray | None = None  # int64 (N,), the row of each in the table that lists them
 
     def shown(self, path):
         """A picture in a message."""
-        return f"row {self.rows[path]}: {path!r}" if path in self.rows else repr(path)
+        if self.rows is None:
+            return repr(path)
+        (i,) = np.flatnonzero(self.table["path"] == path)
+        return f"row {self.rows[i]}: {path!r}"
 
 
 def list_root(root, name="train", classes=None):
@@ -184,6 +187,8 @@ def changes_between(before, now):
     touched: of the same size, but with another date or inode, such as those of a fresh copy or two that were exchanged: they may
     hold what they did, and only reading them tells.
     """
+    if all(before[key].equals(now[key]) for key in ("path", *STATE)):  # as nearly always, and it takes no memory
+        return {"added": [], "removed": [], "changed": [], "touched": []}
     places = find(now["path"], before["path"])
     known = places >= 0
     places, common = places[known], now["path"][known]

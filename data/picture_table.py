@@ -12,9 +12,11 @@ import unicodedata
 from itertools import takewhile
 from pathlib import Path
 
+import numpy as np
+
 from common.errors import UserError
 from common.files import write_text
-from data.index import PARTS, PictureList, is_class_name, sorted_table, state_of
+from data.index import PARTS, STATE, TYPES, PictureList, find, is_class_name, state_of
 from data.listing import indented, near
 from data.tables import read_table
 
@@ -46,11 +48,11 @@ def list_table(file, root, classes=None, columns=None, splits=None, report=None)
     if not (table["part"] == "train").any():
         raise UserError(f"{file}: no rows of train. Is it called otherwise there? data.splits=dict(train=...)")
     classes = tuple(sorted(set(table["label"][table["part"] == "train"])) if classes is None else classes)
+    table = table.assign(**states)
     lists = {}
     for part, rows in table.groupby("part"):
-        cells = [(path, label, *states[path]) for path, label in zip(rows["path"], rows["label"], strict=True)]
-        numbers = dict(zip(rows["path"], rows["row"], strict=True))
-        lists[part] = PictureList(root, classes, sorted_table(cells), file, numbers)
+        listed = rows.sort_values("path", ignore_index=True)
+        lists[part] = PictureList(root, classes, listed[list(TYPES)], file, listed["row"].to_numpy())
     _check_classes(file, classes, lists)
     return lists
 
@@ -82,14 +84,15 @@ def _below(root, path):
 
 
 def _states(root, table):
-    """({path: its file's STATE}, {path: why it is no file})."""
-    states, lost = {}, {}
-    for path in set(table["path"]) - {""}:
-        reason = _no_file(root / path)
+    """({column of STATE: its array (N,)}, {path: why it is no file})."""
+    states, lost = {name: np.zeros(len(table), TYPES[name]) for name in STATE}, {}
+    for i, path in enumerate(table["path"]):
+        reason = _no_file(root / path) if path else ""
         if reason:
             lost[path] = reason
-        else:
-            states[path] = state_of(root / path)
+        elif path:
+            for name, value in zip(STATE, state_of(root / path), strict=True):
+                states[name][i] = value
     return states, lost
 
 
@@ -104,15 +107,14 @@ def _no_file(file):
 
 
 def _faults_of_paths(table, lost):
-    first = {}
-    for row, path in zip(table["row"], table["path"], strict=True):
+    first = find(table["path"], table["path"])
+    for i, (row, path) in enumerate(zip(table["row"], table["path"], strict=True)):
         if not path:
             yield row, "no path"
-        elif path in first:
-            yield row, f"{path!r} is there twice, in row {first[path]} too"
+        elif first[i] != i:
+            yield row, f"{path!r} is there twice, in row {table['row'].iloc[first[i]]} too"
         elif path in lost:
             yield row, f"{path!r}: {lost[path]}"
-        first.setdefault(path, row)
 
 
 def _faults_of_parts(table):

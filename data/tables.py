@@ -16,7 +16,11 @@ csv.field_size_limit(2**31 - 1)  # columns that are not wanted may hold whole pi
 
 def read_table(file, columns, key, way_out, optional=()):
     """`table_parts` as one DataFrame, numbered from 0, without empty rows."""
-    table = pd.concat(table_parts(file, columns, key, way_out, optional), ignore_index=True)
+    parts = (
+        part.astype({name: "str" for name in part.columns if name != "row"})
+        for part in table_parts(file, columns, key, way_out, optional)
+    )
+    table = pd.concat(parts, ignore_index=True)
     return table[(table.drop(columns="row") != "").any(axis=1)].reset_index(drop=True)
 
 

@@ -35,9 +35,8 @@ def write_oof(path, dataset, folds, probs, rows=None, **made_with):
 
     folds: int (N,) for the whole data set. rows: the images that `probs` (len(rows), K) belongs to; None: all of them.
     """
-    rows = np.arange(len(dataset)) if rows is None else rows
     table = _answers(dataset, rows, probs)
-    table.insert(2, "fold", folds[rows])
+    table.insert(2, "fold", folds if rows is None else folds[rows])
     path.unlink(missing_ok=True)  # a kill in between leaves no table, never one with the note of another
     write_json(path.with_suffix(".json"), {"fingerprint": dataset.fingerprint, "classes": list(dataset.classes), **made_with})
     write_csv(path, table)
@@ -49,7 +48,9 @@ def write_answers(path, dataset, rows, probs):
 
 
 def _answers(dataset, rows, probs):
-    part = dataset.table[["path", "label"]].iloc[rows].reset_index(drop=True)
+    part = dataset.table[["path", "label"]]
+    if rows is not None:  # else they need not be copied
+        part = part.iloc[rows].reset_index(drop=True)
     columns = {f"p_{name}": probs[:, k] for k, name in enumerate(dataset.classes)}
     return part.assign(**columns)
 

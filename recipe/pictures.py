@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.memory import give_back_freed_memory
 from data.dataset import ImageDataset, open_listed, shared_contents
 from data.folds import assign_folds
 from data.images import each
@@ -118,6 +119,7 @@ def _open_part(run, preprocessing, name, classes=None, corrections=None):
         return listed and open_listed(listed, folder, name=name, **how)
 
     part = distributed.main_first(open_part)
+    give_back_freed_memory()  # of the listing, for what comes
     seen = {"number": len(part), "digest of names, labels and contents": part.fingerprint} if part else {}
     distributed.check_same(seen, f"the {name} pictures", "Give all machines the same files, on a shared disk or as whole copies.")
     return part

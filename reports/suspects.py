@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from data.dataset import is_repeated
+from data.contents import is_repeated
 from reports.thumbnails import LONGEST, shown
 
 KINDS = ("blurry", "dark", "light", "low_information", "odd_aspect_ratio", "odd_size")

@@ -20,6 +20,15 @@ def keep_freed_memory():
         libc.mallopt(TRIM_THRESHOLD, NEVER)
 
 
+def use_jemalloc_for_tables():
+    """Let Arrow take the memory of tables from jemalloc, if it was built with it, instead of mimalloc.
+
+    That keeps more than half of what was freed among what was not: 200 bytes a picture, of a million.
+    """
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
+
+
 def give_back_freed_memory():
     """Return what `keep_freed_memory` and Arrow kept to the system, for when what comes next will be of other sizes."""
     pa.default_memory_pool().release_unused()

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from common.errors import UserError, os_user_error
-from common.memory import keep_freed_memory, usable_cpus
+from common.memory import keep_freed_memory, usable_cpus, use_jemalloc_for_tables
 from common.temporary import remove_leftovers
 from utils import distributed
 from utils.config import RunConfig, as_plain, expanded, load_config, load_resolved
@@ -57,6 +57,7 @@ def start(config_path, options):
     """Load the config, join the other processes if any, open the run folder and its log; `options`: KEY=VALUE texts."""
     config = _with_absolute_paths(load_config(config_path, options))
     keep_freed_memory()
+    use_jemalloc_for_tables()
     device = distributed.start(pick_device(config.device))
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # few shapes, each seen many times

@@ -77,11 +77,10 @@ def hard_targets(run, dataset):
 def soft_targets(run, dataset):
     """(N, K): hard labels, smoothed if asked for, blended with the teacher's out-of-fold predictions."""
     section = run.config.student
-    targets = hard_targets(run, dataset)
-    if section.teacher_weight and section.distillation in ("oof", "both"):
-        teacher = read_oof(section.oof or run.folder.oof, dataset)
-        targets = blend_targets(targets, harden(teacher) if section.hard_oof else teacher, section.teacher_weight)
-    return targets
+    if not section.teacher_weight or section.distillation not in ("oof", "both"):
+        return hard_targets(run, dataset)
+    teacher = read_oof(section.oof or run.folder.oof, dataset)
+    return blend_targets(hard_targets(run, dataset), harden(teacher) if section.hard_oof else teacher, section.teacher_weight)
 
 
 def report(job, held_out):

@@ -24,7 +24,7 @@ from data.contents import is_repeated
 from data.corrections import Remaining, correct
 from data.decode import MAX_PIXELS, read_file
 from data.images import JpegImages
-from data.index import changes_between, fingerprint, list_root
+from data.index import changes_between, find, fingerprint, list_root
 from data.listing import indented
 from data.reading import FACTS, Reading, Squares, in_threads
 
@@ -46,8 +46,7 @@ class ImageDataset:
     @cached_property
     def labels(self):
         """int64 (N,) positions in `classes`."""
-        number = {name: k for k, name in enumerate(self.classes)}
-        return self.table["label"].map(number).to_numpy(np.int64)
+        return find(self.table["label"], self.classes)
 
     @property
     def paths(self):

@@ -126,7 +126,7 @@ def gather(rows, types):
 
 
 def find(texts, among):
-    """int64: where in the Series `among` each of `texts` is, -1: nowhere. pandas would make Python objects of all of them."""
+    """int64: where in `among` each of `texts` is, -1: nowhere. pandas would make Python objects of all of them."""
     places = pc.index_in(pa.array(texts, pa.large_string()), pa.array(among, pa.large_string()))
     return places.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 

@@ -144,7 +144,9 @@ def _parts_of(path, parts, dataset):
         _check_columns(part, table, dataset)
         rows = find(table["path"], dataset.table["path"])
         _refuse(part, table["path"][rows < 0], "are not in the data")
-        _refuse(part, table["path"][seen[rows] | pd.Series(rows).duplicated()], "are there twice")
+        first = np.zeros(len(dataset), np.int64)
+        first[rows[::-1]] = np.arange(len(rows))[::-1]
+        _refuse(part, table["path"][seen[rows] | (first[rows] != np.arange(len(rows)))], "are there twice")
         seen[rows] = True
         yield number, table, rows
     _refuse(path, dataset.table["path"][~seen], "are missing")

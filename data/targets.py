@@ -83,10 +83,6 @@ def is_of(path, dataset):
     return Path(path).is_file() and note.is_file() and read_json(note).get("fingerprint") == dataset.fingerprint
 
 
-def _read_table(path):
-    return read_csv(path, texts=("path", "label"))
-
-
 def read_oof(path, dataset):
     """The teacher's distributions float32 (N, K) for the images of `dataset`, joined on path.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_text
-from data.index import PARTS, STATE, TYPES, PictureList, find, is_class_name, state_of
+from data.index import PARTS, STATE, TYPES, PictureList, find, gather, is_class_name, state_of
 from data.listing import indented, near
 from data.tables import read_table
 
@@ -37,7 +37,7 @@ def list_table(file, root, classes=None, columns=None, splits=None, report=None)
     """
     file, root = Path(file), Path(os.path.abspath(root))
     table = _read(file, columns or {})
-    table["path"] = [_below(root, path) for path in table["path"]]
+    table["path"] = gather(((_below(root, path),) for path in table["path"]), {"path": "str"})["path"]
     table["part"] = _parts(table["split"], splits or {}) if "split" in table else "train"
     if classes is not None:
         table["label"] = _named(table["label"], classes)
@@ -75,9 +75,11 @@ def _parts(splits, names):
 
 def _below(root, path):
     """A path as index.csv has it: POSIX, relative where it is below `root`, else absolute; '' stays."""
-    whole = os.path.normpath(root / path) if path else ""
+    if not path:
+        return ""
+    whole = os.path.normpath(os.path.join(root, path))  # pathlib takes 200 bytes more for each
     inside = os.path.relpath(whole, root) if whole.startswith(os.path.join(root, "")) else whole
-    return Path(inside).as_posix() if path else ""
+    return inside.replace(os.sep, "/")
 
 
 # Faults, as (number of the row, what is wrong)
@@ -87,11 +89,12 @@ def _states(root, table):
     """({column of STATE: its array (N,)}, {path: why it is no file})."""
     states, lost = {name: np.zeros(len(table), TYPES[name]) for name in STATE}, {}
     for i, path in enumerate(table["path"]):
-        reason = _no_file(root / path) if path else ""
+        file = os.path.join(root, path)
+        reason = _no_file(file) if path else ""
         if reason:
             lost[path] = reason
         elif path:
-            for name, value in zip(STATE, state_of(root / path), strict=True):
+            for name, value in zip(STATE, state_of(file), strict=True):
                 states[name][i] = value
     return states, lost
 

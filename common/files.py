@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from filelock import FileLock, Timeout
@@ -155,18 +156,14 @@ def read_json(path):
         raise UserError(f"{path}: not valid JSON ({error}). Delete it and run the script that writes it again.") from error
 
 
-def read_csv(path, texts=(), unsigned=()):
+def read_csv(path, texts=(), unsigned=(), columns=None):
     """The DataFrame that `write_csv` wrote; the columns `texts` as text, whatever they look like ('007'), `unsigned` as uint64.
 
-    Raises UserError if it is missing, may not be read or is no table.
+    columns: those alone. Raises UserError if it is missing, may not be read or is no table.
     """
     types = dict.fromkeys(texts, pa.large_string()) | dict.fromkeys(unsigned, pa.uint64())
-    how = {
-        "read_options": pa_csv.ReadOptions(use_threads=False),
-        "parse_options": pa_csv.ParseOptions(newlines_in_values=True),
-        "convert_options": pa_csv.ConvertOptions(column_types=types),
-    }
-    try:
+    how = _how_to_read(types, columns)
+    with _told(path):
         try:
             with pa_csv.open_csv(path, **how) as reader:  # a part at a time, and no Python object for each text
                 table = reader.read_all()
@@ -175,6 +172,34 @@ def read_csv(path, texts=(), unsigned=()):
         if len(set(table.column_names)) < table.num_columns:
             raise ValueError("two columns have the same name")
         return table.to_pandas(split_blocks=True, self_destruct=True)
+
+
+def csv_columns(path):
+    """The names of the columns of the table at `path`; errors as of `read_csv`."""
+    with _told(path), pa_csv.open_csv(path, **_how_to_read({}, None)) as reader:
+        return reader.schema.names
+
+
+def csv_numbers(path, columns):
+    """Yield float64 (M, len(columns)) of the rows of the table at `path`, part after part; empty cells are NaN. Errors as `read_csv`'s."""
+    with _told(path), pa_csv.open_csv(path, **_how_to_read(dict.fromkeys(columns, pa.float64()), columns)) as reader:
+        for part in reader:
+            yield np.stack([part[name].to_numpy(zero_copy_only=False) for name in columns], axis=1)
+
+
+def _how_to_read(types, columns):
+    return {
+        "read_options": pa_csv.ReadOptions(use_threads=False),
+        "parse_options": pa_csv.ParseOptions(newlines_in_values=True),
+        "convert_options": pa_csv.ConvertOptions(column_types=types, include_columns=columns),
+    }
+
+
+@contextmanager
+def _told(path):
+    """Whatever is wrong with the table at `path`, as a UserError."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file.") from error
     except OSError as error:

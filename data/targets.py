@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from common.errors import UserError
-from common.files import read_csv, read_json, write_csv, write_json
+from common.files import csv_columns, csv_numbers, read_csv, read_json, write_csv, write_json
 from data.index import find
 
 
@@ -117,9 +116,11 @@ def _joined(parts, path, dataset):
     for number, table, rows in _parts_of(path, parts, dataset):
         other = table["label"].array != dataset.table["label"].array[rows]
         _refuse(parts[number], table["path"][other], "have another label there")
-        for k, name in enumerate(dataset.classes):
-            probs[rows, k] = pd.to_numeric(table[f"p_{name}"], errors="coerce")
         numbers[rows] = number
+        start = 0
+        for values in csv_numbers(parts[number], [f"p_{name}" for name in dataset.classes]):
+            probs[rows[start : start + len(values)]] = values
+            start += len(values)
         note = parts[number].with_suffix(".json")
         if note.is_file() and read_json(note).get("fingerprint") != dataset.fingerprint:
             raise UserError(
@@ -130,14 +131,14 @@ def _joined(parts, path, dataset):
 
 
 def _parts_of(path, parts, dataset):
-    """Yield (number, table, rows) of each of the tables `parts`, one at a time; rows: int64, the image of each of the table's.
+    """Yield (number, its paths and labels, rows) of each of the tables `parts`; rows: int64, the image of each of the table's.
 
     UserError unless together they have every image of `dataset` once.
     """
     seen = np.zeros(len(dataset), bool)
     for number, part in enumerate(parts):
-        table = read_csv(part, texts=("path", "label"))
-        _check_columns(part, table, dataset)
+        _check_columns(part, csv_columns(part), dataset)
+        table = read_csv(part, texts=("path", "label"), columns=["path", "label"])
         rows = find(table["path"], dataset.table["path"])
         _refuse(part, table["path"][rows < 0], "are not in the data")
         first = np.zeros(len(dataset), np.int64)
@@ -153,11 +154,11 @@ def _refuse(path, images, what):
         raise UserError(f"{path}: another data set: {len(images)} images {what} (first: {images.min()!r}). Run e4.py on this data.")
 
 
-def _check_columns(path, table, dataset):
+def _check_columns(path, columns, dataset):
     for name in ("path", "label"):
-        if name not in table.columns:
+        if name not in columns:
             raise UserError(f"{path}: has no column '{name}'. Use the table as e4.py wrote it.")
-    found = [column.removeprefix("p_") for column in table.columns if column.startswith("p_")]
+    found = [column.removeprefix("p_") for column in columns if column.startswith("p_")]
     if sorted(found) != sorted(dataset.classes):
         raise UserError(
             f"{path}: the class list differs: the table has {found}, the data {list(dataset.classes)}. "

@@ -111,6 +111,7 @@ def fit(model, batches, optimizer, lr_at, objective, *, epochs, precision, check
     metrics_log = MetricsLog(checkpoints.last.parent) if distributed.is_main() and evaluate else None
     if metrics_log and history:
         metrics_log.write_table(history)  # of a run that was killed before it could
+    give_back_freed_memory()  # of what batches and targets were made with
     for epoch in range(len(history), epochs):
         # Dropout and drop-connect draw from the global generator: seeding it here makes an epoch the same after a resume.
         torch.manual_seed(int(np.random.SeedSequence([batches.seed, epoch, distributed.rank()]).generate_state(1)[0]))

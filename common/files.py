@@ -181,7 +181,10 @@ def csv_columns(path):
 
 
 def csv_numbers(path, columns):
-    """Yield float64 (M, len(columns)) of the rows of the table at `path`, part after part; empty cells are NaN. Errors as `read_csv`'s."""
+    """Yield float64 (M, len(columns)) of the rows of the table at `path`, part after part; errors as of `read_csv`.
+
+    Empty cells are NaN.
+    """
     with _told(path), pa_csv.open_csv(path, **_how_to_read(dict.fromkeys(columns, pa.float64()), columns)) as reader:
         for part in reader:
             yield np.stack([part[name].to_numpy(zero_copy_only=False) for name in columns], axis=1)

@@ -86,6 +86,7 @@ def reopen(folder, stages=("student",)):
         raise UserError(
             f"{folder.path}: not the folder of a run that {script} began (no {configs[0]}). Give one such as runs/demo."
         )
+    use_jemalloc_for_tables()
     start_logging(folder.path)
     return Session(load_resolved(path.absolute()), folder, torch.device("cpu"))
 

@@ -161,9 +161,8 @@ def _recognise(listed, known, name, verify):
     table = listed.table
     changes = changes_between(known, table)
     touched = changes.pop("touched")
-    if not any(changes.values()):
-        suspects = known if verify else known[known["path"].isin(touched)] if touched else known[:0]
-        changes["changed"] = _changed(listed.root, suspects)
+    if not any(changes.values()) and (verify or touched):
+        changes["changed"] = _changed(listed.root, known if verify else known[known["path"].isin(touched)])
         changed = set(changes["changed"])
         touched = [path for path in touched if path not in changed]
     changes["with another date or inode"] = touched

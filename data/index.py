@@ -6,6 +6,7 @@ import os
 import shlex
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -44,10 +45,11 @@ class PictureList:
 
     def shown(self, path):
         """A picture in a message."""
-        if self.rows is None:
-            return repr(path)
-        (i,) = np.flatnonzero(self.table["path"] == path)
-        return f"row {self.rows[i]}: {path!r}"
+        return repr(path) if self.rows is None else f"row {self._row_of[path]}: {path!r}"
+
+    @cached_property
+    def _row_of(self):
+        return dict(zip(self.table["path"], self.rows, strict=True))  # made for messages alone: it takes memory
 
 
 def list_root(root, name="train", classes=None):

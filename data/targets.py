@@ -141,9 +141,8 @@ def _parts_of(path, parts, dataset):
         table = read_csv(part, texts=("path", "label"), columns=["path", "label"])
         rows = find(table["path"], dataset.table["path"])
         _refuse(part, table["path"][rows < 0], "are not in the data")
-        first = np.zeros(len(dataset), np.int64)
-        first[rows[::-1]] = np.arange(len(rows))[::-1]
-        _refuse(part, table["path"][seen[rows] | (first[rows] != np.arange(len(rows)))], "are there twice")
+        is_copy = find(table["path"], table["path"]) != np.arange(len(table))
+        _refuse(part, table["path"][seen[rows] | is_copy], "are there twice")
         seen[rows] = True
         yield number, table, rows
     _refuse(path, dataset.table["path"][~seen], "are missing")

@@ -44,17 +44,16 @@ def killed_at(step, function):
     return status != 0
 
 
-def kill_once_there(path, function):
-    """Run `function()` in a process of its own, which is killed as soon as the file `path` is there."""
-    child = os.fork()
-    if child == 0:
-        try:
-            function()
-        finally:
-            os._exit(1)
-    deadline = time.time() + 120
-    while not path.is_file() and time.time() < deadline and os.waitpid(child, os.WNOHANG) == (0, 0):
+def kill_once_there(path, function, *arguments, **named):
+    """Call the function in a process of its own, which is killed as soon as the file `path` is there.
+
+    Not one that is forked: training starts threads, and this process has had some itself.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments, kwargs=named)
+    process.start()
+    while process.is_alive() and not path.is_file():
         time.sleep(0.005)
-    assert path.is_file(), f"{path} did not appear"
-    os.kill(child, signal.SIGKILL)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "it had ended before it was killed"
+    process.kill()
+    process.join()
+    assert path.is_file(), f"{path} did not appear, and the process ended with {process.exitcode}"
+    assert process.exitcode == -signal.SIGKILL, "it had ended before it was killed"

@@ -8,7 +8,7 @@ def test_killed_student_goes_on_and_ends_with_the_same_weights(trained, workplac
     options = ["--cfg-options", "name=killed", f"student.oof={trained / 'oof.csv'}"]
     again = workplace / "runs" / "killed" / "student"
     for last in ("last.pth", "final_last.pth"):  # once in each stage
-        kill_once_there(again / last, lambda: run_script("m11.py", "config.py", *options, cwd=workplace))
+        kill_once_there(again / last, run_script, "m11.py", "config.py", *options, cwd=workplace)
     assert not (again / "averaged.pth").exists()
     run_script("m11.py", "config.py", *options, cwd=workplace)
     for name in ("best.pth", "last.pth", "averaged.pth"):

@@ -357,7 +357,7 @@ def test_an_interrupted_search_ends_its_training_and_says_how_to_go_on(long_tria
 def test_a_trial_whose_ablation_was_killed_is_left_alone_until_its_training_ends(long_trial):
     workplace, trial = long_trial
     place = workplace.place(trial)
-    kill_once_there(place.student.metrics, lambda: workplace.train(trial))
+    kill_once_there(place.student.metrics, workplace.train, trial)
     (left,) = processes_in(workplace.folder)
     with open(place.path / "lock", "w") as lock:
         with pytest.raises(BlockingIOError):

@@ -231,7 +231,7 @@ def taught(workplace, heads):
 def test_the_same_command_goes_on(taught, workplace):
     folder, teacher = taught
     options, again = options_of(teacher, "taught_again"), workplace / "runs" / "taught_again" / "student"
-    kill_once_there(again / "last.pth", lambda: run_script("m11.py", "config.py", *options, cwd=workplace))
+    kill_once_there(again / "last.pth", run_script, "m11.py", "config.py", *options, cwd=workplace)
     run_script("m11.py", "config.py", *options, cwd=workplace)
     for name in ("last.pth", "averaged.pth"):
         assert_same_weights(folder / "student" / name, again / name)

@@ -15,6 +15,7 @@ student = dict(
 )
 study = dict(
     axes=[
-        "student.distillation=none | student.teacher_weight=0.2 | student.teacher_weight=0.5 student.distillation=views",
+        "student.distillation=none | student.teacher_weight=0.2 | "
+        "student.teacher_weight=0.2 student.hard_oof=True | student.teacher_weight=0.5 student.distillation=views",
     ],
 )

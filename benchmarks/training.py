@@ -7,8 +7,8 @@
 
 Measured are: all pictures decoded, without a model (ours are hashed, and written to the cache); a first run, from a folder with
 nothing beside it to the end of an epoch; the start of a second run, to its first batch; later epochs. The loops take turns, so that
-noise on the machine hits all alike; the ratios of one run are what counts. Ours is measured with a cache of pixels and of JPEGs, in
-processor time too, which a busy machine changes little.
+noise on the machine hits all alike, each in a process of its own, whose memory is as its users' is; the ratios of one run are what
+counts. Ours is measured with a cache of pixels and of JPEGs, in processor time too, which a busy machine changes little.
 """
 
 import argparse
@@ -18,7 +18,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 
@@ -29,6 +32,7 @@ import torchvision
 from torchvision.transforms import v2
 
 from benchmarks.large_pictures import write_enlarged
+from common.memory import keep_freed_memory
 from data.batches import TrainBatches
 from data.dataset import open_dataset
 from data.preprocessing import Preprocessing
@@ -56,31 +60,47 @@ MEASURES = {
 
 def main(argv=None):
     args = parse(argv)
-    torch.set_num_threads(args.threads)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as processes:
         root = Path(args.data) if args.data else draw_pictures(Path(folder, "textiles"), args)
         formats = {"ours": "pixels", "ours, cache of JPEGs": "jpeg"}
-        ours = {name: OurLoop(root, Path(folder), args, cache_format) for name, cache_format in formats.items()}
         loops = {
-            **ours,
-            "torchvision ImageFolder + DataLoader": PlainLoop(partial(imagefolder_loader, root, args), args),
-            "timm loader": PlainLoop(partial(timm_loader, root, args), args),
+            **{name: partial(OurLoop, root, Path(folder), args, cache_format) for name, cache_format in formats.items()},
+            "torchvision ImageFolder + DataLoader": partial(PlainLoop, imagefolder_loader, root, args),
+            "timm loader": partial(PlainLoop, timm_loader, root, args),
         }
+        asked = {name: processes.enter_context(process_of(make)) for name, make in loops.items()}
         measured = {(title, name): [] for title in MEASURES.values() for name in loops}
         for i in range(args.rounds + 1):
             for method, title in MEASURES.items():
-                for name, loop in loops.items():
-                    number = getattr(loop, method)(i)
+                for name, process in asked.items():
+                    number = process.submit(answer, method, i).result()
                     if i:  # the first round warms up
                         measured[title, name].append(number)
+        told = {name: asked[name].submit(answer, "tell").result() for name in formats}
     print(f"{args.model} at {args.size} px, batch {args.batch_size}, {args.threads} threads")
     print(f"the other loops decode in {args.workers} processes of their own")
     print(format_table(list(rows(measured)), ("measured", "loop", "median", "range", "ours is faster by")))
-    for name, loop in ours.items():
-        print(
-            f"{name}: waits for data {np.median(loop.waits):.2%} of the time in later epochs, "
-            f"{np.median(loop.milliseconds):.2f} ms of processor time an image, cache {loop.cache_size / 2**10:.1f} KiB an image"
-        )
+    for name, line in told.items():
+        print(f"{name}: {line}")
+
+
+def process_of(make):
+    """An executor of one process, in which `answer` asks the loop that `make()` gives."""
+    context = multiprocessing.get_context("forkserver")  # each as new as if it had just been started, but all import once
+    context.set_forkserver_preload(["__main__"])
+    return ProcessPoolExecutor(1, context, initializer=begin, initargs=(make,))
+
+
+def begin(make):
+    """Put the loop that `make()` gives in its place; its own processes start as those of a script."""
+    global the_loop
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
+    the_loop = make()
+
+
+def answer(method, *arguments):
+    """What the process's loop returns."""
+    return getattr(the_loop, method)(*arguments)
 
 
 def rows(measured):
@@ -118,6 +138,7 @@ class Loop:
     """What `MEASURES` names are methods that take the number of the round and return a number."""
 
     def __init__(self, num_classes, args):
+        torch.set_num_threads(args.threads)
         self.args = args
         self.model = build_model(args.model, num_classes, image_size=args.size)
         self.optimizer = build_optimizer("radam", [(self.model, 1.0)], lr=1e-3)
@@ -125,6 +146,7 @@ class Loop:
 
 class OurLoop(Loop):
     def __init__(self, root, folder, args, cache_format):
+        keep_freed_memory()  # as all scripts do
         self.root, self.folder, self.args, self.cache_format = root, folder, args, cache_format
         self.waits, self.milliseconds = [], []  # of each later epoch: share of its time; processor time for an image
         self.preprocessing = Preprocessing(args.size, resized(args), "stretch", (0.5,) * 3, (0.225,) * 3)
@@ -176,13 +198,20 @@ class OurLoop(Loop):
         self.waits.append(metrics["wait_share"])
         return metrics["images_per_s"]
 
+    def tell(self):
+        return (
+            f"waits for data {np.median(self.waits):.2%} of the time in later epochs, "
+            f"{np.median(self.milliseconds):.2f} ms of processor time an image, cache {self.cache_size / 2**10:.1f} KiB an image"
+        )
+
 
 class PlainLoop(Loop):
     """The loop of PyTorch's tutorials over what `make_loader` makes; in later epochs the workers live on."""
 
-    def __init__(self, make_loader, args):
+    def __init__(self, make_loader, root, args):
         super().__init__(1000, args)
-        self.make_loader, self.loader = make_loader, make_loader()
+        self.make_loader = partial(make_loader, root, args)
+        self.loader = self.make_loader()
         self.loss_fn = torch.nn.CrossEntropyLoss()
 
     def train(self, batches):

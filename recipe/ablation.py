@@ -19,7 +19,7 @@ from recipe import scripts
 from recipe.cluster import Task
 from recipe.pictures import name_parts
 from recipe.scripts import ScriptFailed
-from utils.config import as_python, expanded, load_config, value_at
+from utils.config import as_python, expanded, load_comparable, load_config, load_resolved, value_at
 from utils.run_folder import RunFolder
 from utils.runlog import log
 from utils.session import Session, pick_device
@@ -212,7 +212,7 @@ class Workplace:
                 write_text(config_path, f"# python {script} {shlex.quote(str(config_path))}\n{as_python(here)}")
                 scripts.run_script(script, place, [config_path], lock, watch)
                 write_json(done, {"seconds": round(time.time() - start, 1), **notes})
-        if _what_it_learns(load_config(config_path), stage) != _what_it_learns(config, stage):
+        if not _learnt_the_same(config_path, config, stage):
             raise _other_settings(place)
         return RunFolder(place)
 
@@ -235,13 +235,13 @@ class Workplace:
     def row(self, trial, budget=None):
         """One row of the table, of a trial that is finished: choices, seed, accuracies, minutes. Trains nothing."""
         place, notes = self.place(trial), read_json(self._notes(trial))
-        trained, asked = load_config(place.path / "trial.py"), self.config(trial)
+        trained, asked = load_resolved(place.path / "trial.py"), self.config(trial)
         # What was found out on the way to the trial: its teachers' places, and the epochs that fit into the budget.
         found = {name: getattr(trained.student, name) for name in ("oof", "online_teachers") if not getattr(asked.student, name)}
         if budget:
             found["epochs"] = trained.student.epochs
         wanted, stages = _changed(asked, "student", **found), ["student", *["teacher"] * (notes["teacher_accuracy"] is not None)]
-        if notes["budget"] != budget or any(_what_it_learns(trained, s) != _what_it_learns(wanted, s) for s in stages):
+        if notes["budget"] != budget or not all(_learnt_the_same(place.path / "trial.py", wanted, s) for s in stages):
             raise _other_settings(place.path)
         reached = place.results()["student"]
         return {
@@ -300,7 +300,13 @@ def _is_ready_teacher(folder, config, with_models):
     models = [folder.fold(k).best for k in range(config.teacher.num_folds)] if with_models else []
     if "teacher" not in folder.results() or not all(path.is_file() for path in [folder.oof, folder.config("teacher"), *models]):
         return False
-    return _what_it_learns(load_config(folder.config("teacher")), "teacher") == _what_it_learns(config, "teacher")
+    return _learnt_the_same(folder.config("teacher"), config, "teacher")
+
+
+def _learnt_the_same(path, config, stage):
+    """Did the run whose whole config is in the file `path` learn in `stage` what `config` says?"""
+    trained = load_comparable(path, stage)
+    return trained is not None and _what_it_learns(trained, stage) == _what_it_learns(config, stage)
 
 
 def _what_it_learns(config, stage):

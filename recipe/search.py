@@ -18,7 +18,7 @@ from recipe.cluster import Task
 from recipe.judging import network_of, untrained_fps
 from recipe.scripts import ScriptFailed, ScriptKilled
 from recipe.speed import quietly
-from utils.config import load_config, value_at
+from utils.config import load_resolved, value_at
 from utils.metrics import contest_score
 from utils.runlog import log, start_printing
 
@@ -273,7 +273,7 @@ class _Watch:
     def __call__(self):
         if not self.place.student.metrics.is_file():
             return
-        rows, epochs = pd.read_csv(self.place.student.metrics), load_config(self.place.path / "trial.py").student.epochs
+        rows, epochs = pd.read_csv(self.place.student.metrics), load_resolved(self.place.path / "trial.py").student.epochs
         column = "ema_accuracy" if "ema_accuracy" in rows else "accuracy"
         for percent in REPORTED:
             reached = rows[rows["epoch"] >= epochs * percent / 100]

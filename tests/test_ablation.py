@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 
 import cv2
@@ -318,6 +319,19 @@ def test_other_settings_in_the_same_folder_are_refused(config, calls, tmp_path):
     ablate.main(arguments)
     with pytest.raises(UserError, match="was trained with other settings"):
         ablate.main([*arguments, "--cfg-options", "student.dropout=0.5"])
+
+
+@pytest.mark.parametrize(("value", "taken"), [(0.0, True), (0.5, False)])
+def test_trials_from_before_a_setting_was_taken_out_count_where_they_had_none_of_it(config, calls, tmp_path, value, taken):
+    arguments = [str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "1", "--output", str(tmp_path)]
+    ablate.main(arguments)
+    for path in tmp_path.glob("trials/*/trial.py"):
+        path.write_text(path.read_text().replace("    teacher_weight=", f"    feature_weight={value},\n    teacher_weight="))
+        assert "feature_weight" in path.read_text()
+    for more in ([], ["--report"]):
+        with nullcontext() if taken else pytest.raises(UserError, match="was trained with other settings"):
+            ablate.main([*arguments, *more])
+    assert len(calls) == 2
 
 
 def test_students_of_a_teacher_with_other_settings_are_refused(config, calls, tmp_path):

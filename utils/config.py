@@ -257,6 +257,12 @@ def load_resolved(path):
     return build_dataclass(RunConfig, values)
 
 
+def load_comparable(path, stage):
+    """`load_resolved`, to compare with what `stage` ("teacher", "student") would do today; None if it used what was taken out."""
+    values = _read(path).get(stage, {})
+    return load_resolved(path) if all(values.get(key, value) == value for key, value in TAKEN_OUT.items()) else None
+
+
 def value_at(config, key):
     """The value that a key such as student.mixing.cutmix has in `config`."""
     value = config

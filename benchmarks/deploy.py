@@ -11,7 +11,6 @@ Leaves benchmark.csv and benchmark.png (or sizes.*, inputs.*) in RUN/deploy or i
 
 import argparse
 import json
-import multiprocessing
 import resource
 import subprocess
 import sys
@@ -30,6 +29,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.cpp_program import add_classify, asking, check_built
+from benchmarks.processes import fresh_processes
 from common.errors import UserError
 from common.files import atomic_path, make_folder, write_csv
 from data.decode import read_rgb
@@ -103,9 +103,7 @@ def all_ways(run, files, labels, measure_cpp):
     }
     ways = {name: make() for name, make in makers.items()}
     rows = measure(ways, files, labels)
-    processes = multiprocessing.get_context("forkserver")  # each as new as if it had just been started, but all import once
-    processes.set_forkserver_preload(["__main__"])
-    with processes.Pool(1, maxtasksperchild=1) as pool:
+    with fresh_processes().Pool(1, maxtasksperchild=1) as pool:
         for name, make in makers.items():
             rows[name]["memory_mib"] = pool.apply(memory_of, (make, files[0]))
     for name, path in irs.items():

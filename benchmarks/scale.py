@@ -15,7 +15,6 @@ where the time grows with n log n.
 import argparse
 import contextlib
 import gc
-import multiprocessing
 import os
 import shutil
 import sys
@@ -30,6 +29,7 @@ import numpy as np
 import export_openvino
 import m11
 import predict
+from benchmarks.processes import fresh_processes
 from benchmarks.report import teacher_says
 from common.errors import UserError
 from common.files import make_folder, write_text
@@ -119,8 +119,7 @@ def make_pictures(place, count):
 
 def measure(name, folder, size):
     """(seconds, CPU seconds, bytes of memory at its peak) of the step `name` for `size` pictures, in a process of its own."""
-    processes = multiprocessing.get_context("forkserver")  # each as new as if it had just been started, but all import once
-    processes.set_forkserver_preload(["__main__"])
+    processes = fresh_processes()
     ours, theirs = processes.Pipe()
     process = processes.Process(target=run_stage, args=(name, folder / str(WARM_UP), folder / str(size), theirs))
     process.start()

@@ -32,6 +32,7 @@ import torchvision
 from torchvision.transforms import v2
 
 from benchmarks.large_pictures import write_enlarged
+from benchmarks.processes import fresh_processes
 from common.memory import keep_freed_memory
 from data.batches import TrainBatches
 from data.dataset import open_dataset
@@ -86,9 +87,7 @@ def main(argv=None):
 
 def process_of(make):
     """An executor of one process, in which `answer` asks the loop that `make()` gives."""
-    context = multiprocessing.get_context("forkserver")  # each as new as if it had just been started, but all import once
-    context.set_forkserver_preload(["__main__"])
-    return ProcessPoolExecutor(1, context, initializer=begin, initargs=(make,))
+    return ProcessPoolExecutor(1, fresh_processes(), initializer=begin, initargs=(make,))
 
 
 def begin(make):

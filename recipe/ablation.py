@@ -19,7 +19,7 @@ from recipe import scripts
 from recipe.cluster import Task
 from recipe.pictures import name_parts
 from recipe.scripts import ScriptFailed
-from utils.config import as_python, expanded, load_comparable, load_config, load_resolved, value_at
+from utils.config import as_python, expanded, load_comparable, load_config, value_at
 from utils.run_folder import RunFolder
 from utils.runlog import log
 from utils.session import Session, pick_device
@@ -235,13 +235,16 @@ class Workplace:
     def row(self, trial, budget=None):
         """One row of the table, of a trial that is finished: choices, seed, accuracies, minutes. Trains nothing."""
         place, notes = self.place(trial), read_json(self._notes(trial))
-        trained, asked = load_resolved(place.path / "trial.py"), self.config(trial)
+        stages = ["student", *["teacher"] * (notes["teacher_accuracy"] is not None)]
+        trained, asked = load_comparable(place.path / "trial.py", *stages), self.config(trial)
+        if trained is None:
+            raise _other_settings(place.path)
         # What was found out on the way to the trial: its teachers' places, and the epochs that fit into the budget.
         found = {name: getattr(trained.student, name) for name in ("oof", "online_teachers") if not getattr(asked.student, name)}
         if budget:
             found["epochs"] = trained.student.epochs
-        wanted, stages = _changed(asked, "student", **found), ["student", *["teacher"] * (notes["teacher_accuracy"] is not None)]
-        if notes["budget"] != budget or not all(_learnt_the_same(place.path / "trial.py", wanted, s) for s in stages):
+        wanted = _changed(asked, "student", **found)
+        if notes["budget"] != budget or any(_what_it_learns(trained, s) != _what_it_learns(wanted, s) for s in stages):
             raise _other_settings(place.path)
         reached = place.results()["student"]
         return {

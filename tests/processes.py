@@ -51,7 +51,8 @@ def kill_once_there(path, function, *arguments, **named):
     """
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments, kwargs=named)
     process.start()
-    while process.is_alive() and not path.is_file():
+    deadline = time.time() + 240
+    while process.is_alive() and not path.is_file() and time.time() < deadline:
         time.sleep(0.005)
     process.kill()
     process.join()

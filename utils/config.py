@@ -250,17 +250,21 @@ def load_resolved(path):
 
     What is there and no setting any more (`TAKEN_OUT`) is left out: what the run leaves can be used without.
     """
+    return _of_today(_read(path))
+
+
+def load_comparable(path, *stages):
+    """`load_resolved`, to compare with what `stages` ("teacher", "student") would do today; None if they used what is gone."""
     values = _read(path)
+    used = (values.get(stage, {}).get(key, value) != value for stage in stages for key, value in TAKEN_OUT.items())
+    return None if any(used) else _of_today(values)
+
+
+def _of_today(values):
     for name in SECTIONS:
         if name in values:
             values[name] = BEFORE | {key: value for key, value in values[name].items() if key not in TAKEN_OUT}
     return build_dataclass(RunConfig, values)
-
-
-def load_comparable(path, stage):
-    """`load_resolved`, to compare with what `stage` ("teacher", "student") would do today; None if it used what was taken out."""
-    values = _read(path).get(stage, {})
-    return load_resolved(path) if all(values.get(key, value) == value for key, value in TAKEN_OUT.items()) else None
 
 
 def value_at(config, key):

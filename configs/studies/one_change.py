@@ -4,7 +4,7 @@ python ablate.py configs/studies/one_change.py      see base.py beside it for wh
 
 The claims: CutMix >= MixUp > GridMask; cross-entropy > focal loss, and ArcFace brings nothing; RAdam > Adam with warm-up, and
 Over9000 and Ranger are about as good. With labels for each view and twice the pictures of the other studies, as short
-training favours whatever learns fast; seven minutes a trial. For some of it: --axis with a part of the list. Labels are
+training favours whatever learns fast; eight minutes a trial. For some of it: --axis with a part of the list. Labels are
 compared in soft_labels.py and noise.py.
 """
 

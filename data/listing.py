@@ -27,7 +27,7 @@ SYSTEM = "hidden or system files and folders, or links to folders that were seen
 class Listing:
     """What was not taken for a picture, or may not be read, below the folders that were walked."""
 
-    left_out: dict[str, tuple[int, Path]] = field(default_factory=dict)  # {TEXTS or SYSTEM: how many, the first}
+    left_out: dict[str, tuple[int, str]] = field(default_factory=dict)  # {TEXTS or SYSTEM: how many, the first}
     unreadable: list[tuple[Path, str]] = field(default_factory=list)  # folders, each with the reason
 
     def walk(self, folder):
@@ -48,13 +48,13 @@ class Listing:
 
     def leave_out(self, kind, path):
         """Note something that is no picture, of the kind TEXTS or SYSTEM."""
-        count, first = self.left_out.get(kind, (0, path))
+        count, first = self.left_out.get(kind, (0, os.fspath(path)))
         self.left_out[kind] = count + 1, first
 
     def _is_to_take(self, place, name):
         kind = SYSTEM if is_system(name, SYSTEM_FILES) else TEXTS if is_text(name) else None
         if kind:
-            self.leave_out(kind, Path(place, name))
+            self.leave_out(kind, os.path.join(place, name))  # a Path would intern each name
         return kind is None
 
     def _is_to_enter(self, folder, seen):
@@ -89,7 +89,7 @@ class Listing:
         for kind in (TEXTS, SYSTEM):
             if kind in self.left_out:
                 count, first = self.left_out[kind]
-                log.warning(f"{root}: {count} {kind} are left out (such as {os.fspath(first.relative_to(root))!r})")
+                log.warning(f"{root}: {count} {kind} are left out (such as {os.fspath(Path(first).relative_to(root))!r})")
 
 
 def _identity(folder):

@@ -218,7 +218,7 @@ def test_a_long_table_is_not_kept_in_memory(tmp_path):
     assert sum(1 for _ in predict.listed_pictures(tmp_path / "l.csv", "path", tmp_path)) == 500_000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 40e6  # the names alone take 75 MB
+    assert peak < 60e6  # the names alone take 75 MB; the interpreter's table of interned ones, which may grow meanwhile, up to 31
 
 
 # Interruptions

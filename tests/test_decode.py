@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import time
 from types import SimpleNamespace
 
 import cv2
@@ -78,10 +77,9 @@ def test_the_reason_says_what_a_file_is_and_what_to_do(name, words):
 
 @pytest.mark.parametrize("name", [name for name in PICTURES if name.startswith("bomb")])
 def test_pixels_are_counted_before_anything_is_decoded(name):
-    start = time.perf_counter()
+    """Decoding would end in another error: there are none."""
     with pytest.raises(UnreadableImage, match=r"pixels, more than the 200 million that are allowed \(max_pixels\)"):
         decode_rgb(PICTURES[name])
-    assert time.perf_counter() - start < 0.5
 
 
 @pytest.mark.parametrize("name", [name for name in PICTURES if right_answer(name) != "error"])

@@ -39,8 +39,7 @@ def test_engines_take_turns():
 def test_a_slow_network_is_measured_on_fewer_images(monkeypatch):
     """A large one took minutes: 120 images and 6 batches on each of four engines, whatever they took."""
     monkeypatch.setattr(timing, "SECONDS", 0.1)
-    calls, start = [], time.perf_counter()
+    calls = []
     ((_, median, *_),) = compare([engine("slow", 20, calls)])
-    assert time.perf_counter() - start < 1.5
     assert median >= 20
     assert len(calls) < 20

@@ -202,7 +202,7 @@ def test_a_process_that_waits_for_another_ends_at_once_when_it_is_told_to():
             time.sleep(0.1)
         time.sleep(0.5)
         left.terminate()
-        said = left.communicate(timeout=10)[1]
+        said = left.communicate(timeout=60)[1]  # signs of life are waited for for nine minutes
     finally:
         for process in (left, stopped):
             process.kill()

@@ -28,7 +28,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import write_csv
 from recipe import cluster
-from recipe.ablation import FP32, INT8, Workplace, parse_axis, plan, run_trials
+from recipe.ablation import FP32, INT8, Workplace, load_checked, parse_axis, plan, run_trials
 from recipe.judging import judge, measure, settings
 from recipe.search import Search, parse_parameter
 from recipe.trial_table import as_texts, draw, draw_choice, key_columns, summarise, write_markdown
@@ -128,7 +128,10 @@ def study(workplace, trials, networks, args, nodes):
 def searched(config, args):
     """(the `Parameter`s of a search, its seed)."""
     load = lambda options: load_config(args.config, [*args.cfg_options, *options])  # noqa: E731
-    return [parse_parameter(text, load) for text in args.search], config.seed
+    parameters = [parse_parameter(text, load) for text in args.search]
+    for choice in (choice for parameter in parameters for choice in parameter.choices):
+        load_checked(args.config, [*args.cfg_options, *choice])
+    return parameters, config.seed
 
 
 def search(workplace, space, networks, args, nodes):

@@ -33,7 +33,7 @@ def main(argv=None):
     section = run.config.teacher
     if args.fold is not None and not 0 <= args.fold < section.num_folds:
         raise UserError(f"--fold {args.fold}: the folds are 0 to {section.num_folds - 1}.")
-    training.check_names(run, section)
+    training.check_section(run, section)
 
     dataset, validation = open_data(run, preprocessing_of(section))
     folds = assign_folds(dataset.table, section.num_folds, run.config.seed)

@@ -33,7 +33,7 @@ def main(argv=None):
     args = session.argument_parser(__doc__).parse_args(argv)
     run = with_parts(session.start(args.config, args.cfg_options))
     section = run.config.student
-    training.check_names(run, section)
+    training.check_section(run, section)
 
     dataset, validation = open_data(run, preprocessing_of(section))
     rows, held_out = student_split(run, dataset, validation)

@@ -100,6 +100,16 @@ def check_keys(keys, where):
         raise UserError(f"{where}: {key} is not to be varied: {GIVEN[key]}.")
 
 
+def load_checked(path, options):
+    """`load_config`; UserError also where what there is to train names something unknown."""
+    from recipe.training import check_names  # whoever only reads the table of trials does without
+
+    config = load_config(path, options)
+    for section in (config.student, *[config.teacher] * any(_lacking(config.student))):
+        check_names(section)
+    return config
+
+
 def plan(axes, seeds):
     """All trials, seed by seed, so that an interrupted ablation has compared all settings on some seeds."""
     return [Trial(choices, seed) for seed in seeds for choices in itertools.product(*axes)]
@@ -128,7 +138,8 @@ class Workplace:
     def check(self, trials):
         """Raise the UserErrors that need not wait until something was trained: of settings, and of pictures to draw."""
         numbers = {}
-        for config in [load_config(self.config_path), *map(self.config, trials)]:
+        settings = dict.fromkeys((*self.base_options, *trial.options) for trial in trials)
+        for config in [load_config(self.config_path), *(load_checked(self.config_path, options) for options in settings)]:
             if config.data.draw_textiles:
                 numbers.setdefault(config.data.root, set()).add(config.data.draw_textiles)
         for root, drawn in numbers.items():

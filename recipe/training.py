@@ -316,8 +316,14 @@ def _teacher_in_the_loop(path, section, dataset, device):
     return Teacher(saved.model, saved.preprocessing.image_size, partial(saved.preprocessing.renormalise, other=ours))
 
 
-def check_names(run, section):
-    """Is there everything that the section names? UserError before any picture is read."""
+def check_section(run, section):
+    """Is there everything that the section names, and can this machine do it? UserError before any picture is read."""
+    check_names(section)
+    Precision(section.precision, run.device)
+
+
+def check_names(section):
+    """UserError where there is none of what the section names, on any machine."""
     check_model(section.backbone, section.head, section.pooling)
     build_mixing(section.mixing, section.mixing_alpha, section.mixing_prob)
     build_loss(section.loss)
@@ -326,4 +332,3 @@ def check_names(run, section):
     )  # fmt: skip
     BalanceClassSampler([0, 1], mode=section.sampler_mode)
     build_optimizer(section.optimizer, [(torch.nn.Linear(1, 1), 1.0)], lr=1.0)
-    Precision(section.precision, run.device)

@@ -343,7 +343,13 @@ def test_students_of_a_teacher_with_other_settings_are_refused(config, calls, tm
 
 
 @pytest.mark.parametrize(
-    ("axis", "message"), [("student.lrr=1,2", "Did you mean 'student.lr'"), ("student.epochs=1,many", "takes a whole number")]
+    ("axis", "message"),
+    [
+        ("student.lrr=1,2", "Did you mean 'student.lr'"),
+        ("student.epochs=1,many", "takes a whole number"),
+        ("student.mixing=cutmix,cutmxi", "unknown mixing 'cutmxi'"),
+        ("student.teacher_weight=0.2 | student.teacher_weight=0.2 teacher.loss=focl", "unknown loss 'focl'"),
+    ],
 )
 def test_mistakes_show_before_anything_is_trained(config, calls, axis, message):
     with pytest.raises(UserError, match=message):

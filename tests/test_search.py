@@ -108,6 +108,7 @@ def test_ranges_are_of_the_keys_own_type_and_choices_are_as_of_an_axis(load):
         ("student.flip_test=False..True", "is no number"),
         ("student.resize=None..300", "takes KEY=LOW|is no number"),
         ("student.epochs=1,many", "takes a whole number"),
+        ("student.backbone=mobilenet_v3_small,mobilnet", "mobilnet"),
         ("student.lr=1e-4", "takes KEY=VALUE,VALUE"),
         ("seed=1..9", "seed is not to be varied"),
     ],

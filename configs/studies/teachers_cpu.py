@@ -1,6 +1,6 @@
 """The author's claim that a larger teacher is no worse, with the teachers whose ImageNet weights come with the installation.
 
-    python ablate.py configs/studies/teachers_cpu.py       trains the teachers too: for each seed one of each
+    python ablate.py configs/studies/teachers_cpu.py       trains the teachers too, once each
 
 EfficientNet-Lite0, Lite1 and Lite2, each at the size it was pretrained at, heads only: minutes each. Half of a student's target
 is its teacher's out-of-fold labels. For EfficientNet-B1 and B4 and a GPU see teachers.py.

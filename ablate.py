@@ -15,28 +15,31 @@ and stops trials early that are behind; start the same command in several termin
 for all students that learn from them; the config's own is taken where it was made with the same settings. Interrupted? The same
 command goes on.
 Leaves trials.csv, table.csv, table.md, chart.png and choice.png in runs/<name>/ablation or --output, beside all trained runs, each
-with its whole config in trial.py and its exported network, and writes nothing into runs/<name> otherwise.
+with its whole config in trial.py and its exported network, and writes nothing into runs/<name> otherwise. Tables of a part of what
+those there tell, such as one pair's, go into parts/.
 """
 
 import argparse
 import shlex
 import signal
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from common.errors import UserError
 from common.files import write_csv
 from recipe import cluster
-from recipe.ablation import FP32, INT8, Workplace, load_checked, parse_axis, plan, run_trials
-from recipe.judging import judge, measure, settings
+from recipe.ablation import FP32, INT8, Trial, Workplace, parse_axis, plan, run_trials
+from recipe.judging import judge, measure
 from recipe.search import Search, parse_parameter
-from recipe.trial_table import as_texts, draw, draw_choice, key_columns, summarise, write_markdown
+from recipe.trial_table import as_texts, draw, draw_choice, place_for, summarise, write_markdown
 from utils.config import load_config
 from utils.runlog import format_table, log, start_logging
 from utils.session import positive, run_script
 
 TRIALS = 24  # that a search makes
+BEST = 3  # settings of a search that are worth more seeds
 
 
 def main(argv=None):
@@ -48,13 +51,24 @@ def main(argv=None):
     start_logging(folder)
     with cluster.connected(args, folder) if args.ray and not args.report else nullcontext() as nodes:
         workplace = Workplace(folder, args.config, nodes.options(args.cfg_options, config) if nodes else args.cfg_options)
-        failures, trials, is_whole, note = (search if args.search else study)(workplace, wanted, networks, args, nodes)
-    if trials:
-        report(workplace, trials, networks if is_whole or args.report else [], note, args)
+        came = (search if args.search else study)(workplace, wanted, networks, args, nodes)
+    if came.trials:
+        report(workplace, came, networks, args)
     else:
         log.info("no trial is finished yet")
-    if failures:
-        raise UserError(f"{len(failures)} trials failed; the first: {failures[0]}")
+    if came.failures:
+        raise UserError(f"{len(came.failures)} trials failed; the first: {came.failures[0]}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a study or a search."""
+
+    failures: list[UserError]
+    trials: list[Trial]  # those that are finished
+    is_whole: bool  # is no other process at work on some?
+    note: str
+    best: tuple[Trial, ...] = ()  # of a search, by its goal
 
 
 def parse(argv):
@@ -84,6 +98,8 @@ def parse(argv):
     cluster.check_arguments(parser, args)
     if args.ray and args.shard:
         parser.error("--ray gives out the trials itself: it goes without --shard")
+    if args.int8 and args.no_speed:
+        parser.error("--int8 is of the exported networks: it goes without --no-speed")
     if args.search and (args.axis or args.seeds or args.shard):
         parser.error("--search goes without --axis, --seeds and --shard; to share it, start the same command several times")
     if not args.search and (args.trials or args.goal):
@@ -116,57 +132,73 @@ def studied(config, args):
 
 
 def study(workplace, trials, networks, args, nodes):
-    """(errors, finished trials, are they all, what to say of them): the `trials`, trained."""
-    workplace.check(trials)
+    """The `trials`, trained."""
+    workplace.check(trials, args.budget)
     number, count = args.shard or (0, 1)
     failures = [] if args.report else run_trials(workplace, trials[number::count], args.budget, networks, nodes)
     finished = [trial for trial in trials if workplace.is_finished(trial)]
     is_whole = args.shard is None or len(finished) == len(trials)  # else other shards are at work, and speed would be theirs too
-    return failures, finished, is_whole, f"{len(finished)} of {len(trials)} trials of `{args.config}`"
+    return Outcome(failures, finished, is_whole, f"{len(finished)} of {len(trials)} trials of `{args.config}`")
 
 
 def searched(config, args):
     """(the `Parameter`s of a search, its seed)."""
     load = lambda options: load_config(args.config, [*args.cfg_options, *options])  # noqa: E731
-    parameters = [parse_parameter(text, load) for text in args.search]
-    for choice in (choice for parameter in parameters for choice in parameter.choices):
-        load_checked(args.config, [*args.cfg_options, *choice])
-    return parameters, config.seed
+    return [parse_parameter(text, load) for text in args.search], config.seed
 
 
 def search(workplace, space, networks, args, nodes):
-    """(errors, finished trials, are they all, what to say of them): what Optuna drew from the `space`, trained."""
+    """What Optuna drew from the `space`, (parameters, seed), trained."""
+    workplace.check([Trial((choice,), space[1]) for parameter in space[0] for choice in parameter.extremes], args.budget)
     made = Search(workplace, *space, budget=args.budget, goal=args.goal or "accuracy", target=args.target)
     run = partial(made.run_on, nodes) if nodes else made.run
     failures = [] if args.report else run(args.trials or TRIALS, networks)
     write_csv(workplace.folder / "search.csv", made.table())
-    return failures, made.trials(), not made.is_under_way(), f"search of `{args.config}`: {made.describe()}"
+    note = f"search of `{args.config}`: {made.describe()}"
+    return Outcome(failures, made.trials(), not made.is_under_way(), note, tuple(made.best(BEST)))
 
 
-def report(workplace, trials, networks, note, args):
+def report(workplace, came, networks, args):
     """Table and charts of the trials that are finished, whichever process trained them; networks: kinds whose speed is measured."""
-    rows, right = judge(workplace, trials, args.budget, networks)
-    table = summarise(rows, right, measure(workplace, trials, networks) if networks else None, args.target)
-    write_csv(workplace.folder / "trials.csv", rows)
-    write_csv(workplace.folder / "table.csv", table)
-    write_markdown(workplace.folder / "table.md", table, f"{note}; validation accuracy, mean ± standard deviation over seeds.")
-    draw(workplace.folder / "chart.png", rows, table)
-    if "ms" in table:
-        draw_choice(workplace.folder / "choice.png", table)
+    rows, right = judge(workplace, came.trials, args.budget, networks)
+    speeds = speeds_of(workplace, came, networks, args)
+    table = summarise(rows, right, speeds, args.target)
+    place = place_for(workplace.folder, rows, table)
+    if place != workplace.folder:
+        log.info(f"{workplace.folder}: the tables there say more than those of this command, which go elsewhere")
+    write_csv(place / "trials.csv", rows)
+    write_csv(place / "table.csv", table)
+    write_markdown(place / "table.md", table, f"{came.note}; validation accuracy, mean ± standard deviation over seeds.")
+    draw(place / "chart.png", rows, table)
+    if speeds is not None:
+        write_csv(place / "speed.csv", speeds.reset_index())
+        draw_choice(place / "choice.png", table)
     header, texts = as_texts(table)
-    charts = "chart.png" + ", choice.png" * ("ms" in table)
-    log.info(f"\n{note}\n{format_table(texts, header)}\n-> {workplace.folder}: trials.csv, table.csv, table.md, {charts}")
-    if args.search and len(trials) > 1:
-        log.info(f"the best, with three seeds: {again_with_seeds(workplace, trials, table, args)}")
+    charts = "chart.png" + ", choice.png" * (speeds is not None)
+    log.info(f"\n{came.note}\n{format_table(texts, header)}\n-> {place}: trials.csv, table.csv, table.md, {charts}")
+    if len(came.best) > 1:
+        log.info(f"the best, with three seeds: {again_with_seeds(workplace, came.best, args)}")
 
 
-def again_with_seeds(workplace, trials, table, args, number=3):
-    """The command that trains the settings of the table's first rows with three seeds."""
-    by_name = {settings(trial): trial for trial in trials}
-    names = dict.fromkeys(table[key_columns(table)[:-1]].itertuples(index=False, name=None))
-    axis = " | ".join(shlex.join(by_name[name].options) for name in list(names)[:number])
+def speeds_of(workplace, came, networks, args):
+    """See `recipe.judging.measure`; None where nothing was to be measured, or could not be, which is said."""
+    if networks and not (came.is_whole or args.report):
+        log.info("speeds are not measured while other trials of this are missing; with --report they are")
+    elif networks:
+        speeds = measure(workplace, came.trials, networks)
+        if speeds is None:
+            log.info("none of these trials is exported, so none is timed; the same command without --report exports them")
+        return speeds
+    return None
+
+
+def again_with_seeds(workplace, trials, args):
+    """The command that trains the settings of the `trials` with three seeds."""
+    axis = " | ".join(shlex.join(trial.options) for trial in trials)
     command = ["python", "ablate.py", args.config, "--seeds", "3", "--axis", axis, "--output", str(workplace.folder)]
     command += ["--budget", f"{args.budget:g}"] if args.budget else []
+    command += ["--target", f"{args.target:g}"] if args.goal == "score" else []
+    command += ["--int8"] if args.int8 else ["--no-speed"] if args.no_speed else []
     return shlex.join([*command, *(["--cfg-options", *args.cfg_options] if args.cfg_options else [])])
 
 

@@ -6,18 +6,18 @@ import itertools
 import re
 import shlex
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
 
 from common.errors import UserError
-from common.files import read_json, write_json, write_text
+from common.files import read_json, sha256, write_json, write_text
 from recipe import scripts
 from recipe.cluster import Task
-from recipe.pictures import name_parts
+from recipe.pictures import name_parts, open_data, preprocessing_of
 from recipe.scripts import ScriptFailed
 from utils.config import as_python, expanded, load_comparable, load_config, value_at
 from utils.run_folder import RunFolder
@@ -90,14 +90,23 @@ def parse_axis(text):
             f"axis '{text}': takes KEY=VALUE,VALUE,... or 'KEY=VALUE KEY=VALUE | KEY=VALUE ...', "
             "two choices at least, no two alike."
         )
-    check_keys([option.partition("=")[0] for choice in choices for option in choice], f"axis '{text}'")
+    for choice in choices:
+        check_keys(keys_of(choice), f"axis '{text}'")
     return choices
 
 
+def keys_of(options):
+    """The keys of texts KEY=VALUE, in their order."""
+    return [option.partition("=")[0] for option in options]
+
+
 def check_keys(keys, where):
-    """UserError, which begins with `where`, for a key that cannot be varied."""
+    """UserError, which begins with `where`, for a key that cannot be varied, or is among them twice."""
     for key in sorted(GIVEN.keys() & set(keys)):
         raise UserError(f"{where}: {key} is not to be varied: {GIVEN[key]}.")
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UserError(f"{where}: {key} is varied twice, and the later value would replace the earlier one. Name it once.")
 
 
 def load_checked(path, options):
@@ -111,7 +120,11 @@ def load_checked(path, options):
 
 
 def plan(axes, seeds):
-    """All trials, seed by seed, so that an interrupted ablation has compared all settings on some seeds."""
+    """All trials, seed by seed, so that an interrupted ablation has compared all settings on some seeds.
+
+    UserError where two axes vary the same key.
+    """
+    check_keys([key for axis in axes for key in dict.fromkeys(keys_of(itertools.chain(*axis)))], "the axes")
     return [Trial(choices, seed) for seed in seeds for choices in itertools.product(*axes)]
 
 
@@ -125,6 +138,7 @@ class Workplace:
 
     def __init__(self, folder, config_path, base_options):
         self.folder, self.config_path, self.base_options = Path(folder), config_path, list(base_options)
+        self._learnt_from = {}  # what pictures a config names -> (a trial's folder, the pictures that were found there then)
 
     def config(self, trial):
         """The trial's config, before it is known who teaches it; UserError for a wrong key, type or value."""
@@ -135,11 +149,15 @@ class Workplace:
         config = load_config(self.config_path, self.base_options)
         return hashlib.sha256(repr([_what_it_learns(config, stage) for stage in ("student", "teacher")]).encode()).hexdigest()[:12]
 
-    def check(self, trials):
-        """Raise the UserErrors that need not wait until something was trained: of settings, and of pictures to draw."""
+    def check(self, trials, budget=None):
+        """Raise the UserErrors that need not wait until something was trained: of settings, of epochs, and of pictures to draw."""
         numbers = {}
+        if budget and any("student.epochs" in keys_of(trial.options) for trial in trials):
+            raise UserError("student.epochs: is what --budget chooses, so it cannot be varied. Leave one of the two out.")
         settings = dict.fromkeys((*self.base_options, *trial.options) for trial in trials)
         for config in [load_config(self.config_path), *(load_checked(self.config_path, options) for options in settings)]:
+            if budget and not config.student.epochs:
+                raise UserError("student.epochs=0: the head alone is trained, so there are no epochs for --budget to choose.")
             if config.data.draw_textiles:
                 numbers.setdefault(config.data.root, set()).add(config.data.draw_textiles)
         for root, drawn in numbers.items():
@@ -158,7 +176,8 @@ class Workplace:
         config, teacher_accuracy = self.with_teachers(trial)
         if budget:
             config = _changed(config, "student", epochs=self.epochs_within(trial, config, budget))
-        self.run("student", "trials", trial.name, config, watch, teacher_accuracy=teacher_accuracy, budget=budget)
+        notes = {"teacher_accuracy": teacher_accuracy, "budget": budget, "files": _named_files(config.student)}
+        self.run("student", "trials", trial.name, config, watch, **notes)
 
     def export(self, trial, int8=False):
         """Export the trial's student, with int8 in both kinds, unless that is done; returns the `ScriptFailed` if any."""
@@ -218,11 +237,12 @@ class Workplace:
         place.mkdir(parents=True, exist_ok=True)
         with scripts.alone(place / "lock") as lock:  # several shards may need the same teacher: one trains it, the others wait
             if not done.is_file():
-                script, start = {"teacher": "e4.py", "student": "m11.py"}[stage], time.time()
+                script, clock = {"teacher": "e4.py", "student": "m11.py"}[stage], place / "seconds.json"
                 here = self._placed(config, place)
                 write_text(config_path, f"# python {script} {shlex.quote(str(config_path))}\n{as_python(here)}")
-                scripts.run_script(script, place, [config_path], lock, watch)
-                write_json(done, {"seconds": round(time.time() - start, 1), **notes})
+                with _stopwatch(clock):
+                    scripts.run_script(script, place, [config_path], lock, watch)
+                write_json(done, {**read_json(clock), **notes})
         if not _learnt_the_same(config_path, config, stage):
             raise _other_settings(place)
         return RunFolder(place)
@@ -233,11 +253,20 @@ class Workplace:
         return _changed(here, "data", cache=str(self.folder / "pixels" / _pictures_mark(config)))
 
     def epochs_within(self, trial, config, minutes):
-        """Epochs of the student that take about `minutes`: two epochs are timed, once for all trials that differ in rates alone."""
+        """Epochs of the student with which its training takes about `minutes`, from its start to the last of `final_epochs`.
+
+        A short training is timed, once for all trials that differ in rates alone: two epochs, or one of each size.
+        """
         timed = Trial(tuple(Choice(filter(_takes_time(config), choice)) for choice in trial.choices), seed=0)
-        timing = _changed(self.with_teachers(timed)[0], "student", epochs=2, final_epochs=0)
-        rows = pd.read_csv(self.run("student", "timing", folder_name(timed.options), timing).student.metrics)
-        return max(1, int(60 * minutes / (rows["seconds"] + rows["eval_seconds"]).mean()))
+        open_data(self.session(timed), preprocessing_of(config.student))  # or the first to be timed would make the cache
+        number = max(2, len(config.student.train_sizes or ()))
+        timing = _changed(self.with_teachers(timed)[0], "student", epochs=number, final_epochs=0)
+        place = self.run("student", "timing", folder_name(timed.options), timing)
+        rows = pd.read_csv(place.student.metrics)
+        epochs = rows["seconds"] + rows["eval_seconds"]
+        start = max(0.0, read_json(place.path / "trial.json")["seconds"] - epochs.sum())  # with the head's own stage
+        rest = 60 * minutes - start - config.student.final_epochs * rows["seconds"].iloc[-1]
+        return max(1, int(rest / epochs.mean()))
 
     def is_finished(self, trial):
         """Has the trial been trained, by whichever process?"""
@@ -257,6 +286,8 @@ class Workplace:
         wanted = _changed(asked, "student", **found)
         if notes["budget"] != budget or any(_what_it_learns(trained, s) != _what_it_learns(wanted, s) for s in stages):
             raise _other_settings(place.path)
+        self._check_same_pictures(place, trained)
+        _check_same_files(place.path, notes.get("files", {}))
         reached = place.results()["student"]
         return {
             **{f"axis {i + 1}": choice.name for i, choice in enumerate(trial.choices)},
@@ -266,6 +297,19 @@ class Workplace:
             "teacher_accuracy": notes["teacher_accuracy"],
             "minutes": round(notes["seconds"] / 60, 2),
         }
+
+    def _check_same_pictures(self, place, config):
+        """UserError where the trial in `place` knew other pictures than an earlier one whose config names the same."""
+        if not place.settings("student").is_file():
+            return
+        noted, named = read_json(place.settings("student")), repr((_pictures(config), config.data.corrections))
+        found = {key: noted.get(key) for key in ("fingerprint", "held_out")}
+        earlier, known = self._learnt_from.setdefault(named, (place.path, found))
+        if found != known:
+            raise UserError(
+                f"{place.path}: pictures, or their labels, changed between its training and that of {earlier}. "
+                "Name another --output, or delete the one that was trained before the change."
+            )
 
     def session(self, trial):
         """The trial's session, whether or not it was trained, with the pictures that all share."""
@@ -307,6 +351,40 @@ def _other_settings(place):
     return UserError(
         f"{place}: was trained with other settings (trial.py in it) or another --budget. Name another --output, or delete it."
     )
+
+
+def _named_files(student):
+    """{path: SHA-256} of the files that the section names, and that are there."""
+    named = [student.oof, student.views_by, student.weights, *student.online_teachers]
+    return {path: _content(path) for path in named if path and expanded(path).is_file()}
+
+
+def _check_same_files(place, noted):
+    """UserError where one of the files that a trial learnt from, {path: SHA-256}, is another one by now."""
+    for path, content in noted.items():
+        if expanded(path).is_file() and _content(path) != content:
+            raise UserError(f"{place}: learnt from another {path} than lies there now. Name another --output, or delete it.")
+
+
+def _content(path):
+    found = expanded(path).stat()
+    return _sha256_of(expanded(path).absolute(), found.st_size, found.st_mtime_ns)
+
+
+@lru_cache
+def _sha256_of(path, *_):
+    """Checkpoints are read once for all trials that learn from them."""
+    return sha256(path)
+
+
+@contextmanager
+def _stopwatch(path):
+    """Add the seconds that go by to those in the file `path`; of a process that is killed they are lost."""
+    before, start = read_json(path)["seconds"] if path.is_file() else 0.0, time.monotonic()
+    try:
+        yield
+    finally:
+        write_json(path, {"seconds": round(before + time.monotonic() - start, 1)})
 
 
 def _is_ready_teacher(folder, config, with_models):

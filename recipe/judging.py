@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from common.errors import UserError
 from common.files import write_csv
 from deploy.inputs import NetworkInput
 from deploy.timing import machine
@@ -16,6 +17,7 @@ from recipe.likeness import answers_of
 from recipe.pictures import open_data, preprocessing_of, student_split
 from recipe.predictor import open_predictor
 from recipe.saved_model import model_arguments
+from recipe.scripts import ScriptFailed
 from recipe.speed import file_to_class, quietly
 
 MAX_TIMED = 200  # pictures that a network's speed is of
@@ -63,7 +65,8 @@ def measure(workplace, trials, kinds):
     """Columns `ms` (the median), `fps` and `mib` by settings and kind of network, of those that are exported; None where none is.
 
     From file to class, one picture at a time: all networks see the same pictures by turns, in the same minutes. The seeds of a
-    setting share a network but for its weights, so one of them is measured. speed.csv says on which machine, and how quiet it was.
+    setting share a network but for its weights, so one of them is measured. `pictures`, `others_busy` and `machine` say of how many
+    pictures, how quiet the machine was (0..1), and which one it was.
     """
     networks = {}
     for trial in trials:
@@ -77,9 +80,7 @@ def measure(workplace, trials, kinds):
     table = pd.DataFrame({"ms": [np.median(times[key]) for key in networks], "fps": [1e3 / times[key].mean() for key in networks]})
     table["mib"] = [(path.stat().st_size + path.with_suffix(".bin").stat().st_size) / 2**20 for path in networks.values()]
     table.index = pd.MultiIndex.from_tuples(networks, names=keys)
-    notes = {"pictures": [len(times[key]) for key in networks], "others_busy": round(busy, 2), "machine": machine()}
-    write_csv(workplace.folder / "speed.csv", table.assign(**notes).reset_index())
-    return table
+    return table.assign(pictures=[len(times[key]) for key in networks], others_busy=round(busy, 2), machine=machine())
 
 
 def network_of(workplace, trial):
@@ -89,13 +90,19 @@ def network_of(workplace, trial):
 
 
 def untrained_fps(workplace, trial):
-    """Pictures a second of the trial's network, from file to class, which is known before training: weights do not matter to it."""
-    run = workplace.session(trial)
-    classes, preprocessing = _held_out(workplace, trial)[0].dataset.classes, preprocessing_of(run.config.student)
-    model = build_model(**model_arguments(run.config.student, len(classes)))
+    """Pictures a second of the trial's network, from file to class, which is known before training: weights do not matter to it.
+
+    `ScriptFailed` where the network cannot be built or exported; a UserError is of the pictures, so of all trials.
+    """
+    (held_out, run), files = _held_out(workplace, trial), _some_files(workplace, trial)
+    classes, preprocessing = held_out.dataset.classes, preprocessing_of(run.config.student)
     with tempfile.TemporaryDirectory() as folder:
-        predictor = open_predictor(export_ir(model, classes, NetworkInput(preprocessing), Path(folder, "network")))
-        return 1e3 / file_to_class({"": predictor}, _some_files(workplace, trial))[""].mean()
+        try:
+            model = build_model(**model_arguments(run.config.student, len(classes)))
+            network = export_ir(model, classes, NetworkInput(preprocessing), Path(folder, "network"))
+        except UserError as error:
+            raise ScriptFailed(workplace.place(trial).path, "m11.py", str(error), said=None) from error
+        return 1e3 / file_to_class({"": open_predictor(network)}, files)[""].mean()
 
 
 def _held_out(workplace, trial):

@@ -11,10 +11,13 @@ REPO = Path(__file__).resolve().parent.parent
 
 
 class ScriptFailed(UserError):
-    """A script ended with an error: `reason` is what it said last, without the name of its place; the file `said` has all of it."""
+    """A script ended with an error: `reason` is what it said last, without the name of its place; the file `said` has all of it.
+
+    said: None where it is known to fail, so that it was not even started.
+    """
 
     def __init__(self, place, script, reason, said="output.txt"):
-        super().__init__(f"{place.name}: {script} failed: {reason} (all of it: {place / said})")
+        super().__init__(f"{place.name}: {script} failed: {reason}" + (f" (all of it: {place / said})" if said else ""))
         self.reason = reason.replace(place.name, "")
         self._made_of = place, script, reason, said
 
@@ -29,8 +32,10 @@ class ScriptKilled(ScriptFailed):
 @contextmanager
 def alone(path):
     """Yield the descriptor of the lock file `path`, as soon as no other process holds it, nor one that inherited it."""
-    import fcntl  # not on Windows
-
+    try:
+        import fcntl
+    except ImportError as error:
+        raise UserError("studies need file locks as of Linux and macOS. On Windows, start them in WSL.") from error
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()

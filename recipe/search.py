@@ -1,5 +1,6 @@
 """A search over settings by Optuna: what to try next follows from what was reached, and hopeless trials are stopped early."""
 
+import os
 import re
 from contextlib import closing
 from dataclasses import dataclass
@@ -8,12 +9,12 @@ import optuna
 import pandas as pd
 from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock, JournalStorage
 from optuna.trial import TrialState
 
 from common.errors import UserError
 from common.files import make_folder
-from recipe.ablation import INT8, Choice, Failures, Trial, check_keys, parse_axis, tell_export
+from recipe.ablation import INT8, Choice, Failures, Trial, check_keys, keys_of, parse_axis, tell_export
 from recipe.cluster import Task
 from recipe.judging import network_of, untrained_fps
 from recipe.scripts import ScriptFailed, ScriptKilled
@@ -46,20 +47,27 @@ class Parameter:
         rounded = float(f"{value:.3g}")
         return Choice([f"{self.name}={min(max(rounded, self.distribution.low), self.distribution.high):g}"])
 
+    @property
+    def extremes(self):
+        """All choices; of a number the least and the largest."""
+        return self.choices or tuple(self.choice(end) for end in (self.distribution.low, self.distribution.high))
+
 
 def parse_parameter(text, load):
     """`KEY=LOW..HIGH`, with `:log` for even steps of its logarithm, or choices as `recipe.ablation.parse_axis` reads them.
 
     load: texts KEY=VALUE -> the `RunConfig` with them. UserError for what is neither, or out of the key's range.
     """
-    found = RANGE.fullmatch(text.strip())
+    found, where = RANGE.fullmatch(text.strip()), f"--search '{text}'"
+    if not found and re.fullmatch(r"[^,|]*\.\.[^,|]*", text):
+        raise UserError(f"{where}: takes KEY=LOW..HIGH, or KEY=LOW..HIGH:log for even steps of the logarithm.")
     if not found:
         choices = tuple(parse_axis(text))
         for choice in choices:
             load(choice)
-        name = " ".join(dict.fromkeys(option.partition("=")[0] for choice in choices for option in choice))
+        name = " ".join(dict.fromkeys(key for choice in choices for key in keys_of(choice)))
         return Parameter(name, CategoricalDistribution(range(len(choices))), choices)
-    key, where = found["key"], f"--search '{text}'"
+    key = found["key"]
     check_keys([key], where)
     low, high = (_number(load([f"{key}={end}"]), key, where) for end in (found["low"], found["high"]))
     if type(low) is not type(high) or low >= high:
@@ -86,12 +94,11 @@ class Search:
         self.goal, self.target = goal, target
         self.folder = workplace.folder / "search"
         make_folder(self.folder)
-        if len({parameter.name for parameter in parameters}) < len(parameters):
-            raise UserError("--search: one of the keys is searched twice. Give each once.")
+        check_keys([key for parameter in parameters for key in parameter.name.split()], "--search")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with FileLock(self.folder / "next.lock"):
             self.study = optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(self.folder / "journal"))), study_name="search", load_if_exists=True,
+                storage=_open_journal(self.folder / "journal"), study_name="search", load_if_exists=True,
                 direction="maximize", pruner=optuna.pruners.MedianPruner(ALWAYS_TRAINED, FIRST_COMPARED),
             )  # fmt: skip
             self._check_same()
@@ -152,6 +159,13 @@ class Search:
         """The `Trial`s that were trained to their end, in the order in which they were drawn."""
         numbered = {trial.user_attrs["name"]: self._trial(trial.params) for trial in self._told()}
         return [trial for trial in numbered.values() if self.workplace.is_finished(trial)]
+
+    def best(self, number):
+        """The `number` `Trial`s that reached most of what the search is for, the best first."""
+        complete = [told for told in self._told() if told.state == TrialState.COMPLETE]
+        ordered = sorted(complete, key=lambda told: told.value, reverse=True)
+        trials = {told.user_attrs["name"]: self._trial(told.params) for told in ordered}
+        return [trial for trial in trials.values() if self.workplace.is_finished(trial)][:number]
 
     def is_under_way(self):
         """Is any process at a trial?"""
@@ -235,7 +249,7 @@ class Search:
         try:
             self.workplace.config(trial)
         except UserError as error:  # of settings that do not go together
-            raise ScriptFailed(self.workplace.place(trial).path, "m11.py", str(error)) from error
+            raise ScriptFailed(self.workplace.place(trial).path, "m11.py", str(error), said=None) from error
         fps = self._fps(asked, trial) if self.goal == "score" else None
         value = lambda accuracy: accuracy if fps is None else float(contest_score(accuracy, fps, target=self.target))  # noqa: E731
         self.workplace.train(trial, self.budget, _Watch(asked, self.workplace.place(trial), value))
@@ -252,6 +266,22 @@ class Search:
         for name, value in {"fps": fps, "others_busy": busy, "network": network}.items():
             asked.set_user_attr(name, value)
         return fps
+
+
+def _open_journal(path):
+    """Optuna's storage in the file `path`. A last line that is torn, since the disk was full, is cut off; UserError for others."""
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()  # or it would be the line that another process is writing
+    try:
+        if path.is_file() and not path.read_bytes().endswith(b"\n"):
+            whole = path.read_bytes().rpartition(b"\n")
+            os.truncate(path, len(whole[0] + whole[1]))
+    finally:
+        lock.release()
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged, so the search cannot go on. Delete {path.parent}: finished trials stay.") from error
 
 
 def _run_there(workplace, parameters, how, number, networks, said):

@@ -40,7 +40,8 @@ def _milliseconds(predictor, path):
 def busy_share(seconds=1.0):
     """Share of the cores that this process may use which others keep busy, 0..1; call it while this process rests."""
     busy = psutil.cpu_percent(seconds, percpu=True)
-    return float(np.mean([busy[core] for core in os.sched_getaffinity(0)])) / 100
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(busy))  # macOS binds no process to cores
+    return float(np.mean([busy[core] for core in cores])) / 100
 
 
 def quietly(measure):

@@ -1,5 +1,7 @@
 """What came of trials, setting by setting: accuracy and how sure it is, milliseconds, score, and which are worth choosing from."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -18,7 +20,7 @@ def summarise(rows, right, speeds=None, target=162.5):
     """One row for each combination of settings and kind of network, the most accurate first.
 
     rows: of `Workplace.row`. right: {(setting, ..., network): bool by (seed, path)}, for the difference from the first row, in the
-    mean over the seeds, with its 95 % interval. speeds: columns `ms`, `fps` and `mib`, by setting and network; with them come the
+    mean over the seeds, with its 95 % interval. speeds: of `recipe.judging.measure`, by setting and network; with them come the
     contest's score, full marks for speed from `target` pictures a second, and `front`: is no row better in one of accuracy and `ms`
     and as good in the other?
     """
@@ -30,16 +32,39 @@ def summarise(rows, right, speeds=None, target=162.5):
     differences = [interval_of_difference(right[key], right[table.index[0]]) for key in table.index]
     table[["difference", "low", "high"]] = np.array(differences, float)
     if speeds is not None:
-        table = table.join(speeds)
+        table = table.join(speeds[["ms", "fps", "mib"]])
         table["score"] = contest_score(table["mean"], table["fps"], target=target)
         table["front"] = _on_front(table["mean"].to_numpy(), table["ms"].to_numpy())
     return table.reset_index()
 
 
 def read_summary(path):
-    """The table of `summarise` that was written to `path`; names stay text, whatever they look like."""
+    """The table of `summarise` that was written to `path`, or the rows that it is of; names stay text, whatever they look like."""
     names = key_columns(pd.read_csv(path, nrows=0))
     return pd.read_csv(path, converters=dict.fromkeys(names, str))
+
+
+def place_for(folder, rows, table):
+    """The folder for `rows` and their `table`: `folder`; where the tables there say more, one below it, so that they are kept."""
+    if not _says_more(folder, rows, table):
+        return folder
+    what = rows[[*key_columns(rows), "seed"]].to_csv() + str("ms" in table)
+    return folder / "parts" / hashlib.sha256(what.encode()).hexdigest()[:12]
+
+
+def _says_more(folder, rows, table):
+    """Do the tables in `folder` have trials, networks or speeds that `rows` and `table` have not?"""
+    paths = folder / "trials.csv", folder / "table.csv"
+    if not all(path.is_file() for path in paths):
+        return False
+    before, keys = read_summary(paths[0]), [*key_columns(rows), "seed"]
+    if [*key_columns(before), "seed"] != keys or not set(_tuples(before, keys)) <= set(_tuples(rows, keys)):
+        return True
+    return "ms" in read_summary(paths[1]) and "ms" not in table
+
+
+def _tuples(rows, columns):
+    return rows[columns].itertuples(index=False, name=None)
 
 
 def key_columns(rows):

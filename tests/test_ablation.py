@@ -16,11 +16,12 @@ from scipy.stats import ttest_1samp
 
 import ablate
 from common.errors import UserError
-from common.files import sha256, write_csv, write_json, write_text
-from recipe.ablation import FP32, Trial, Workplace, parse_axis, plan
+from common.files import read_json, sha256, write_csv, write_json, write_text
+from recipe import scripts
+from recipe.ablation import FP32, Choice, Trial, Workplace, parse_axis, plan
 from recipe.pictures import open_data, preprocessing_of
 from recipe.scripts import ScriptFailed
-from recipe.trial_table import as_texts, draw, draw_choice, read_summary, summarise
+from recipe.trial_table import as_texts, draw, draw_choice, place_for, read_summary, summarise
 from utils.config import as_python, load_config
 from utils.run_folder import RunFolder
 from utils.session import Session
@@ -67,6 +68,7 @@ def calls(monkeypatch):
     right = pd.Series([True, False, True], pd.Index(["a", "b", "c"], name="path"))
     monkeypatch.setattr("recipe.judging.right_answers", lambda workplace, trial, kind: right)
     monkeypatch.setattr("recipe.scripts.run_script", call)
+    monkeypatch.setattr("recipe.ablation.open_data", lambda run, preprocessing: None)
     return made
 
 
@@ -94,6 +96,14 @@ def test_axis_of_what_each_trial_is_given_is_refused(key):
     """Its trials would differ in their names alone."""
     with pytest.raises(UserError, match=f"{key} is not to be varied"):
         parse_axis(f"{key}=1 | student.lr=1")
+
+
+def test_a_key_that_is_varied_twice_is_refused():
+    """Of such trials the later value would hold, and some would be alike."""
+    with pytest.raises(UserError, match="a is varied twice"):
+        parse_axis("a=1 a=2 | a=3")
+    with pytest.raises(UserError, match="the axes: b is varied twice"):
+        plan([parse_axis("a=1 b=2 | a=3"), parse_axis("b=4,5")], [7])
 
 
 def test_plan_has_every_combination_once_for_each_seed_and_names_them_apart():
@@ -210,6 +220,36 @@ def test_budget_becomes_epochs_by_timing_each_setting_once(config, calls, tmp_pa
     with pytest.raises(UserError, match="another --budget"):
         ablate.main([str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "2", "--budget", "6", "--output", str(tmp_path)])
     assert len(calls) == 4 + 1  # rates do not take time
+
+
+@pytest.mark.parametrize(
+    ("option", "epochs"),
+    [
+        ("student.final_epochs=4", (300 - 4 * 9) // 10),  # which no picture judges
+        ("student.train_sizes=[16,24,32]", (300 - 4 * 9) // 10),
+        ("student.head_epochs=3", (300 - 4 * 9 - 60) // 10),  # a minute on the way to the first epoch
+    ],
+)
+def test_all_that_a_training_takes_counts_for_the_budget(config, calls, tmp_path, option, epochs, monkeypatch):
+    options = ["student.final_epochs=4", option]
+    if "head_epochs" in option:
+        times = lambda path: {"seconds": 80.0} if "timing" in str(path) else read_json(path)  # noqa: E731
+        monkeypatch.setattr("recipe.ablation.read_json", times)
+    arguments = [str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "1", "--budget", "5", "--output", str(tmp_path)]
+    ablate.main([*arguments, "--cfg-options", *options])
+    timed, *trained = [made.student for _, made in calls]
+    assert timed.epochs == (3 if "sizes" in option else 2)
+    assert [student.epochs for student in trained] == [epochs] * 2
+
+
+@pytest.mark.parametrize("where", ["--axis", "--search"])
+def test_epochs_are_not_varied_beside_a_budget(config, calls, where):
+    with pytest.raises(UserError, match="what --budget chooses"):
+        ablate.main([str(config), where, "student.epochs=2,3", "--budget", "1"])
+    options = ["student.epochs=0", "student.head_epochs=5"]
+    with pytest.raises(UserError, match="the head alone"):
+        ablate.main([str(config), where, "student.lr=1e-3,1e-4", "--budget", "1", "--cfg-options", *options])
+    assert not calls
 
 
 @pytest.mark.parametrize(
@@ -334,6 +374,32 @@ def test_trials_from_before_a_setting_was_taken_out_count_where_they_had_none_of
     assert len(calls) == 2
 
 
+def test_trials_are_not_compared_across_a_change_of_the_pictures(config, calls, tmp_path):
+    arguments = [str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "1", "--output", str(tmp_path)]
+    ablate.main(arguments)
+    first, second = sorted(tmp_path.glob("trials/*"))
+    for place, fingerprint in ((first, "a"), (second, "a")):
+        write_json(place / "student" / "settings.json", {"fingerprint": fingerprint, "held_out": "v"})
+    ablate.main([*arguments, "--report"])
+    write_json(second / "student" / "settings.json", {"fingerprint": "a", "held_out": "w"})
+    with pytest.raises(UserError, match="pictures, or their labels, changed between its training and that of"):
+        ablate.main([*arguments, "--report"])
+
+
+def test_trials_that_learnt_from_another_table_than_lies_there_now_are_refused(config, calls, tmp_path):
+    table = tmp_path / "oof.csv"
+    write_text(table, "path,label\n")
+    options = ["--cfg-options", "student.teacher_weight=0.2", f"student.oof={table}"]
+    arguments = [str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "1", "--output", str(tmp_path), *options]
+    ablate.main(arguments)
+    ablate.main([*arguments, "--report"])
+    write_text(table, "path,label,p_a\n")
+    with pytest.raises(UserError, match=r"learnt from another .*oof.csv than lies there now"):
+        ablate.main(arguments)
+    table.unlink()  # nothing is known of what lies nowhere
+    ablate.main([*arguments, "--report"])
+
+
 def test_students_of_a_teacher_with_other_settings_are_refused(config, calls, tmp_path):
     arguments = [str(config), *TAUGHT, "--output", str(tmp_path)]
     ablate.main(arguments)
@@ -368,12 +434,13 @@ def test_trials_that_would_draw_over_each_others_pictures_are_refused(config, ca
 
 
 @pytest.mark.parametrize(
-    "option", [["--seeds", "0"], ["--budget", "0"], ["--budget", "nan"], ["--shard", "2/2"], ["--target", "0"]]
+    "option",
+    [["--seeds", "0"], ["--budget", "0"], ["--budget", "nan"], ["--shard", "2/2"], ["--target", "0"], ["--int8", "--no-speed"]],
 )
 def test_senseless_numbers_are_refused(config, calls, option, capsys):
     with pytest.raises(SystemExit):
         ablate.main([str(config), *option])
-    assert re.search("takes|must be a whole number", capsys.readouterr().err)
+    assert re.search("takes|must be a whole number|goes without", capsys.readouterr().err)
     assert not calls
 
 
@@ -385,6 +452,56 @@ def summary(accuracies, right, speeds=None):
     index = pd.MultiIndex.from_product([[1, 2], range(len(right[0]) // 2)], names=["seed", "path"])
     by_key = {(name, FP32): pd.Series(answers, index) for name, answers in zip("abcdef", right, strict=False)}
     return rows, summarise(rows, by_key, speeds)
+
+
+def test_tables_of_a_part_leave_those_of_the_whole(config, calls, tmp_path, capsys):
+    arguments = [str(config), "--output", str(tmp_path), "--no-speed"]
+    ablate.main([*arguments, "--axis", "student.lr=1e-3,1e-4,1e-2", "--seeds", "2"])
+    whole = {path.name: path.read_bytes() for path in tmp_path.glob("t*.*")}
+    assert {"trials.csv", "table.csv", "table.md"} <= whole.keys()
+    for part in (["student.lr=1e-3,1e-4", "--seeds", "2"], ["student.lr=1e-3,1e-4,1e-2", "--seeds", "1"]):
+        ablate.main([*arguments, "--report", "--axis", *part])
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("t*.*")} == whole
+    assert sorted(len(read_summary(path)) for path in tmp_path.glob("parts/*/table.csv")) == [2, 3]
+    assert "the tables there say more" in capsys.readouterr().out
+    ablate.main([*arguments, "--axis", "student.lr=1e-3,1e-4,1e-2,1e-1", "--seeds", "2"])
+    assert len(read_summary(tmp_path / "table.csv")) == 4
+
+
+def test_tables_with_speeds_are_not_replaced_by_some_without(tmp_path):
+    speeds = pd.DataFrame({"ms": [4.0], "fps": [250], "mib": 1.0}, index=pd.MultiIndex.from_tuples([("a", FP32)]))
+    speeds.index.names = ["axis 1", "network"]
+    rows, timed = summary([[0.9, 0.9]], [[True] * 4], speeds)
+    untimed = summary([[0.9, 0.9]], [[True] * 4])[1]
+    assert place_for(tmp_path, rows, untimed) == tmp_path
+    write_csv(tmp_path / "trials.csv", rows)
+    write_csv(tmp_path / "table.csv", timed)
+    assert place_for(tmp_path, rows, timed) == tmp_path
+    assert place_for(tmp_path, rows, untimed).parent == tmp_path / "parts"
+
+
+def test_why_nothing_is_timed_is_said(config, calls, tmp_path, capsys):
+    arguments = [str(config), "--axis", "student.lr=1e-3,1e-4", "--seeds", "1", "--output", str(tmp_path)]
+    ablate.main([*arguments, "--shard", "0/2"])
+    assert "with --report they are" in capsys.readouterr().out
+    ablate.main([*arguments, "--report"])
+    assert "none of these trials is exported" in capsys.readouterr().out
+
+
+def test_minutes_of_a_training_that_was_interrupted_are_those_of_all_its_parts(config, calls, tmp_path, monkeypatch):
+    now, trial = iter([0.0, 100.0, 1000.0, 1020.0]), Trial((Choice(["student.lr=1e-3"]),), 1)
+    monkeypatch.setattr("recipe.ablation.time.monotonic", lambda: next(now))
+    workplace, original = Workplace(tmp_path, str(config), []), scripts.run_script
+
+    def interrupted(*arguments, **how):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recipe.scripts.run_script", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        workplace.train(trial)
+    monkeypatch.setattr("recipe.scripts.run_script", original)
+    workplace.train(trial)
+    assert workplace.row(trial)["minutes"] == 2.0
 
 
 def test_summary_is_mean_and_deviation_over_seeds_best_first():

@@ -68,6 +68,7 @@ def trained(monkeypatch, tmp_path):
         write_json(place / "results.json", {"student": {"best_accuracy": 1 - student.lr}})
 
     monkeypatch.setattr("recipe.scripts.run_script", call)
+    monkeypatch.setattr("recipe.ablation.open_data", lambda run, preprocessing: None)
     paths = pd.Index(range(1000), name="path")
 
     def right_answers(workplace, trial, kind):
@@ -110,6 +111,10 @@ def test_ranges_are_of_the_keys_own_type_and_choices_are_as_of_an_axis(load):
         ("student.epochs=1,many", "takes a whole number"),
         ("student.backbone=mobilenet_v3_small,mobilnet", "mobilnet"),
         ("student.lr=1e-4", "takes KEY=VALUE,VALUE"),
+        ("student.lr=1e-4..1e-2:lg", "takes KEY=LOW..HIGH, or KEY=LOW..HIGH:log"),
+        ("student.lr=1e-3,1e-2 | student.lr=1e-3 student.lr=1e-2", "student.lr"),
+        ("student.mixing=mixup student.lr=1e-3 | student.mixing=none", "student.mixing is varied twice"),
+        ("data.draw_textiles=14..70", "cannot hold"),
         ("seed=1..9", "seed is not to be varied"),
     ],
 )
@@ -158,7 +163,24 @@ def test_the_command_at_the_end_trains_the_best_with_more_seeds(config, trained,
     command = shlex.split(capsys.readouterr().out.splitlines()[-1].partition("ablate.py")[2])
     ablate.main([*command, "--no-speed"])
     assert set(trained()) - set(before) == {f"{name}_seed={seed}" for name in best for seed in (43, 44)}
-    assert pd.read_csv(place / "table.csv")["seeds"].tolist() == [3, 3, 3]
+    (of_the_best,) = place.glob("parts/*/table.csv")  # the search's own is kept
+    assert pd.read_csv(of_the_best)["seeds"].tolist() == [3, 3, 3]
+    assert len(pd.read_csv(place / "table.csv")) == 5
+
+
+def test_the_best_of_a_search_are_those_of_its_goal(config, trained, capsys, monkeypatch):
+    fps = {"gem": 20.0, "avg": 200.0}
+    monkeypatch.setattr("recipe.search.untrained_fps", lambda workplace, trial: fps[workplace.config(trial).student.pooling])
+    how = ["--goal", "score", "--target", "100", "--trials", "8", "--no-speed"]
+    ablate.main([str(config), "--search", "student.lr=1e-4..1e-1", "--search", "student.pooling=gem,avg", *how])
+    found = pd.read_csv(config.parent / "runs" / "t" / "ablation" / "search.csv")
+    found = found[found["state"] == "COMPLETE"].sort_values("value", ascending=False).drop_duplicates("user_attrs_name")
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1].partition("ablate.py")[2])
+    (axis,) = (command[i + 1] for i, word in enumerate(command) if word == "--axis")
+    named = [f"{choice.strip().replace(' ', '_')}_seed=42" for choice in axis.split("|")]
+    assert named == found["user_attrs_name"].head(3).tolist()
+    assert "pooling=avg" in named[0]
+    assert command[command.index("--target") + 1] == "100"
 
 
 def test_the_same_search_draws_the_same_whether_or_not_it_was_interrupted(config, trained, tmp_path):
@@ -272,6 +294,38 @@ def test_what_no_trial_is_to_blame_for_ends_the_search_and_the_trial_is_taken_up
     assert len(trained()) == len(search.trials()) == 3
 
 
+def test_a_network_that_cannot_be_built_is_a_failed_trial_and_not_the_end(textiles, config, trained, monkeypatch):
+    """With 8 pixels little is left for densenet121 to pool."""
+    text = config.read_text().replace('root="nowhere"', f"root={str(textiles / 'train')!r}")
+    config.write_text(text.replace('val_root="nowhere"', f"val_root={str(textiles / 'validation')!r}"))
+    searched = ["student.backbone=densenet121 student.image_size=16 | student.image_size=32", RATES]
+    search = new_search(config, searched, goal="score")
+    errors = search.run(3)
+    assert errors
+    assert all("densenet121 cannot take images of 16 pixels" in str(error) for error in errors)
+    assert not any("densenet121" in name for name in trained())
+    assert len(trained()) == len(search.trials()) == 3 - len(errors)
+
+
+def test_names_in_the_options_are_known_before_a_search_begins(config, trained):
+    with pytest.raises(UserError, match="unknown mixing 'cutmxi'"):
+        ablate.main([str(config), "--search", RATES, "--no-speed", "--cfg-options", "student.mixing=cutmxi"])
+    assert not trained()
+
+
+def test_a_last_line_that_a_full_disk_tore_is_cut_off(config, trained):
+    new_search(config, [RATES]).run(2)
+    journal = new_search(config, [RATES]).folder / "journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + whole.splitlines(keepends=True)[-1][:9])
+    search = new_search(config, [RATES])
+    search.run(3)
+    assert len(search.trials()) == len(trained()) == 3
+    journal.write_bytes(whole[: len(whole) // 2] + b"}\n" + whole[len(whole) // 2 :])
+    with pytest.raises(UserError, match="journal: damaged, so the search cannot go on"):
+        new_search(config, [RATES])
+
+
 def test_a_search_ends_where_there_is_nothing_new_to_try(config, trained, said):
     new_search(config, ["student.mixing=cutmix,none"]).run(5)
     assert len(trained()) == 2
@@ -285,7 +339,7 @@ def test_a_folder_holds_one_search(config, trained):
             new_search(config, **other)
     with pytest.raises(UserError, match="the config differ"):
         ablate.main([str(config), "--search", RATES, "--trials", "2", "--no-speed", "--cfg-options", "student.dropout=0.3"])
-    with pytest.raises(UserError, match="searched twice"):
+    with pytest.raises(UserError, match="varied twice"):
         new_search(config, [RATES, RATES])
 
 

@@ -28,9 +28,10 @@ from data.targets import read_oof
 from recipe.ablation import Workplace, parse_axis, plan
 from recipe.judging import right_answers
 from recipe.pictures import open_data, preprocessing_of
+from recipe.trial_table import as_points
 from utils import session
 from utils.config import load_config
-from utils.metrics import mcnemar
+from utils.metrics import interval_of_difference
 from utils.run_folder import RunFolder
 from utils.runlog import format_table
 
@@ -96,22 +97,24 @@ def compared(workplace, trials, share, moved):
 
 
 def compare_students(workplace, trials):
-    """One row for each kind of student that is trained with all seeds: accuracy, and the odds against the first kind."""
+    """One row for each kind of student that is trained with all seeds: accuracy, and how far it is ahead of the first kind.
+
+    "only it, only the first": answers that the one got right and the other wrong, of all seeds together.
+    """
     kinds = {}
     for trial in trials:
         if workplace.is_finished(trial):
-            kinds.setdefault(" ".join(trial.options), []).append(right_answers(workplace, trial).to_numpy())
-    seeds = len({trial.seed for trial in trials})
-    kinds = {kind: np.array(right) for kind, right in kinds.items() if len(right) == seeds}
-    first, rows = " ".join(trials[0].options), []
-    for kind, right in kinds.items() if first in kinds else ():
-        ahead, behind, p = mcnemar(right.ravel(), kinds[first].ravel())
-        accuracies = right.mean(1)
+            kinds.setdefault(" ".join(trial.options), {})[trial.seed] = right_answers(workplace, trial)
+    seeds = {trial.seed for trial in trials}
+    kinds = {kind: pd.concat(right, names=["seed", "path"]) for kind, right in kinds.items() if right.keys() == seeds}
+    first, rows = kinds.get(" ".join(trials[0].options)), []
+    for kind, right in kinds.items() if first is not None else ():
         rows.append(
             {
-                "student": kind, "accuracy": f"{accuracies.mean():.4f}", "seeds": " ".join(f"{value:.4f}" for value in accuracies),
-                "points ahead": f"{100 * (accuracies.mean() - kinds[first].mean()):+.1f}",
-                "only it, only the first": f"{ahead}, {behind}", "McNemar p": f"{p:.2g}",
+                "student": kind, "accuracy": f"{right.mean():.4f}",
+                "seeds": " ".join(f"{accuracy:.4f}" for accuracy in right.groupby("seed").mean()),
+                "points ahead (95 %)": as_points(*interval_of_difference(right, first)),
+                "only it, only the first": f"{(right & ~first).sum()}, {(first & ~right).sum()}",
             }
         )  # fmt: skip
     return rows

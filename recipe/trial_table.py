@@ -90,13 +90,17 @@ def as_texts(table):
 
 def _texts(row, shown, speed):
     spread = f" ± {row['std']:.4f}" if row["seeds"] > 1 else ""
-    points = [f"{100 * row[name]:+.1f}" for name in ("difference", "low", "high")]
-    interval = "" if np.isnan(row["low"]) else f"{points[0]} ({points[1]} to {points[2]})"
-    texts = [*(row[column] for column in shown), f"{row['mean']:.4f}{spread}", interval, str(row["seeds"])]
+    texts = [*(row[column] for column in shown), f"{row['mean']:.4f}{spread}", as_points(*row[["difference", "low", "high"]])]
+    texts.append(str(row["seeds"]))
     if speed:
         measured = [f"{row['ms']:.2f}", f"{row['fps']:.0f}", f"{row['mib']:.1f}", f"{row['score']:.4f}"]
         texts += [*([""] * 4 if np.isnan(row["ms"]) else measured), "yes" * bool(row["front"])]
     return [*texts, f"{row['minutes']:.1f}"]
+
+
+def as_points(difference, low, high):
+    """A difference of accuracies and its interval, of `interval_of_difference`, in points; empty where it is not known."""
+    return "" if np.isnan(low) else f"{100 * difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def write_markdown(path, table, note):

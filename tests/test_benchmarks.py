@@ -159,13 +159,13 @@ def test_noise_compares_students_of_moved_labels(monkeypatch, capsys, workplace,
     run(monkeypatch, "noise.py", *arguments, "--report")
     first, views = rows(capsys.readouterr().out.split("chart.png")[-1])
     assert first[:2] == ["25%", "student.distillation=none"]
-    assert first[4:7] == ["+0.0", "0, 0", "1"]
+    assert first[4:6] == ["+0.0 (+0.0 to +0.0)", "0, 0"]
     assert views[1] == "student.distillation=views student.teacher_weight=0.5"
     moved = pd.read_csv(tmp_path / "25_percent" / "moved.csv")
     assert len(moved) == 21
     assert (moved["label"] != moved["true"]).all()
     assert [path.split("/")[0] for path in moved["path"]] == moved["true"].tolist()
-    assert f"of {len(moved)}, " in first[7]
+    assert f"of {len(moved)}, " in first[6]
 
 
 def test_corrections_compares_students_before_and_after(monkeypatch, capsys, workplace, dataset, tmp_path):

@@ -10,7 +10,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
 from utils.figures import families_for
-from utils.metrics import agreement, confusion_figure, confusion_matrix, draw_confusion_matrix, kl_divergence, mcnemar
+from utils.metrics import agreement, confusion_figure, confusion_matrix, draw_confusion_matrix, kl_divergence
 
 
 def texts(figure):
@@ -99,10 +99,3 @@ def test_likeness_of_two_tables():
     assert kl_divergence(a, b) == pytest.approx(expected)
     assert kl_divergence(a, a) == 0
     assert np.isfinite(kl_divergence(np.eye(2), np.eye(2)[::-1]))
-
-
-def test_the_odds_of_two_classifiers_being_equals():
-    right = np.array([True] * 12 + [False] * 3)
-    other = np.array([True] * 2 + [False] * 10 + [True] * 2 + [False])
-    assert mcnemar(right, other) == (10, 2, pytest.approx(0.03857421875))  # 2 (C(12, 0) + C(12, 1) + C(12, 2)) / 2^12
-    assert mcnemar(right, right) == (0, 0, 1.0)

@@ -32,18 +32,6 @@ def contest_score(accuracy, fps, weight=0.7, target=162.5):
     return weight * accuracy + (1 - weight) * np.minimum(1, fps / target)
 
 
-def mcnemar(right, others_right):
-    """(n, m, p): how many pictures only the first got right, only the second, and how likely such odds are of equals (two-sided).
-
-    bool (N,) each, of the same pictures; over several seeds one after another. McNemar 1947, exact.
-    """
-    from scipy.stats import binomtest  # half a second to import
-
-    right, others_right = np.asarray(right, bool), np.asarray(others_right, bool)
-    only, only_other = int((right & ~others_right).sum()), int((others_right & ~right).sum())
-    return only, only_other, float(binomtest(only, only + only_other).pvalue) if only + only_other else 1.0
-
-
 def interval_of_difference(right, others_right):
     """(difference, low, high): how much more accurate the first is, and the 95 % interval of that, paired over the pictures.
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -345,6 +346,13 @@ def test_two_failures_for_one_reason_stop_the_others(config, calls, tmp_path):
     with pytest.raises(UserError, match=r"two trials of two failed for one reason.*the loss is not finite"):
         ablate.main([str(config), *arguments])
     assert len(calls) == 2
+
+
+def test_where_there_are_no_file_locks_that_is_said(tmp_path, monkeypatch):
+    """As on Windows."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(UserError, match="start them in WSL"), scripts.alone(tmp_path / "lock"):
+        pass
 
 
 def test_threads_do_not_make_another_trial(config, calls, tmp_path):

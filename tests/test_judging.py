@@ -112,6 +112,12 @@ def test_slow_networks_see_fewer_pictures_but_a_turn_at_least(monkeypatch):
     assert len(times["a"]) == speed.TURN
 
 
+def test_others_are_seen_where_processes_are_bound_to_no_cores(monkeypatch):
+    """As on macOS."""
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    assert 0 <= speed.busy_share(0.1) <= 1
+
+
 def test_a_busy_machine_is_said(monkeypatch, said):
     shares = iter([0.0, 0.4, 0.0, 0.0])
     monkeypatch.setattr(speed, "busy_share", lambda: next(shares))

@@ -165,7 +165,7 @@ def report(workplace, came, networks, args):
     table = summarise(rows, right, speeds, args.target)
     place = place_for(workplace.folder, rows, table)
     if place != workplace.folder:
-        log.info(f"{workplace.folder}: the tables there say more than those of this command, which go elsewhere")
+        log.info(f"{workplace.folder}: its table.csv says more than this command's, so it is kept; delete it to have it replaced")
     write_csv(place / "trials.csv", rows)
     write_csv(place / "table.csv", table)
     write_markdown(place / "table.md", table, f"{came.note}; validation accuracy, mean ± standard deviation over seeds.")

@@ -303,9 +303,9 @@ class Workplace:
         if not place.settings("student").is_file():
             return
         noted, named = read_json(place.settings("student")), repr((_pictures(config), config.data.corrections))
-        found = {key: noted.get(key) for key in ("fingerprint", "held_out")}
+        found = {key: noted[key] for key in ("fingerprint", "held_out") if key in noted}
         earlier, known = self._learnt_from.setdefault(named, (place.path, found))
-        if found != known:
+        if any(found[key] != known[key] for key in found.keys() & known.keys()):
             raise UserError(
                 f"{place.path}: pictures, or their labels, changed between its training and that of {earlier}. "
                 "Name another --output, or delete the one that was trained before the change."

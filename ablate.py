@@ -21,7 +21,6 @@ those there tell, such as one pair's, go into parts/.
 
 import argparse
 import shlex
-import signal
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -203,5 +202,4 @@ def again_with_seeds(workplace, trials, args):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends the training that is under way too, as Ctrl-C does
-    run_script(main)
+    run_script(main, starts_others=True)

@@ -104,4 +104,4 @@ def _corrected(before, labels):
 
 
 if __name__ == "__main__":
-    session.run_script(main)
+    session.run_script(main, starts_others=True)

@@ -134,4 +134,4 @@ def _found(workplace, moved):
 
 
 if __name__ == "__main__":
-    session.run_script(main)
+    session.run_script(main, starts_others=True)

@@ -396,12 +396,19 @@ def test_a_real_trial_is_stopped_in_the_middle_and_leaves_no_process(long_trial)
     assert not processes_in(workplace.folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_search_ends_its_training_and_says_how_to_go_on(long_trial, number):
+@pytest.mark.parametrize(
+    ("script", "arguments", "number"),
+    [
+        ("ablate.py", ["--search", RATES, "--no-speed"], signal.SIGTERM),
+        ("ablate.py", ["--search", RATES, "--no-speed"], signal.SIGINT),
+        ("benchmarks/noise.py", ["--shares", "0", "--cfg-options", "study.axes=['student.lr=1e-3,1e-4']"], signal.SIGTERM),
+    ],
+)
+def test_an_interrupted_script_ends_its_training_and_says_how_to_go_on(long_trial, script, arguments, number):
     workplace, _ = long_trial
-    arguments = [workplace.config_path, "--search", RATES, "--no-speed", "--output", workplace.folder]
-    process = subprocess.Popen([sys.executable, REPO / "ablate.py", *arguments], stderr=subprocess.PIPE, text=True)
-    while not list(workplace.folder.glob("trials/*/student/metrics.csv")):
+    command = [sys.executable, REPO / script, workplace.config_path, "--output", workplace.folder, *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(workplace.folder.rglob("student/metrics.csv")):
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(number)

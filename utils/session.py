@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,8 +123,13 @@ def pick_device(name):
     return device
 
 
-def run_script(main):
-    """Call `main()` as a command: a UserError is printed without a stack trace, Ctrl-C says how to go on."""
+def run_script(main, starts_others=False):
+    """Call `main()` as a command: a UserError is printed without a stack trace, Ctrl-C says how to go on.
+
+    starts_others: it starts scripts, and `kill` is to end the one that is under way too, as Ctrl-C does.
+    """
+    if starts_others:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
         distributed.finish()

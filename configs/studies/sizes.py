@@ -8,6 +8,7 @@ name = "study_sizes"
 study = dict(
     axes=[
         "student.image_size=32 student.resize=37 | "
+        "student.image_size=64 student.resize=72 | "
         "student.image_size=96 student.resize=110 | "
         "student.image_size=160 student.resize=183 | "
         "student.image_size=224 student.resize=256",

@@ -186,7 +186,8 @@ def speeds_of(workplace, came, networks, args):
     elif networks:
         speeds = measure(workplace, came.trials, networks)
         if speeds is None:
-            log.info("none of these trials is exported, so none is timed; the same command without --report exports them")
+            how = "; the same command without --report exports them" * args.report
+            log.info(f"none of these trials is exported, so none is timed{how}")
         return speeds
     return None
 

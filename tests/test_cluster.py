@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,24 +100,34 @@ def ended(process, cwd):
 
 
 def script_under_way(name, metrics):
-    """The process that runs the script `name`, as soon as it has written some epochs into one of the files `metrics()`."""
+    """A process that runs the script `name` for the cluster, as soon as it has itself written some epochs into `metrics(command)`.
+
+    metrics: command, a list of strings -> the training's metrics.csv.
+    """
     deadline = time.time() + 240
     while time.time() < deadline:
-        if any(file.read_text().count("\n") > 2 for file in metrics()):
-            for process in psutil.process_iter(["cmdline"]):
+        for process in psutil.process_iter(["cmdline"]):
+            with suppress(psutil.NoSuchProcess, FileNotFoundError):
                 command = process.info["cmdline"] or []
-                if any(part.endswith(name) for part in command) and psutil.Process(process.pid).parent().name().startswith("ray::"):
+                if not any(part.endswith(name) for part in command):
+                    continue
+                of_cluster = any(parent.name().startswith("ray::") for parent in process.parents()[:1])
+                if of_cluster and metrics(command).read_text().count("\n") > 2:
                     return process
         time.sleep(0.02)
     raise AssertionError(f"{name} did not begin")
+
+
+def fold_in(command):
+    return command[command.index("--fold") + 1]
 
 
 def test_folds_whose_node_dies_go_on_elsewhere_to_the_same_bytes(nodes, place):
     run_script("e4.py", "config.py", "--cfg-options", "work_dir=without", cwd=place)
     runs = place / "with" / "t"
     driver = start("e4.py", "config.py", "--ray", nodes.address, "--cfg-options", "work_dir=with", cwd=place)
-    script = script_under_way("e4.py", lambda: runs.glob("teacher/fold*/metrics.csv"))
-    fold = script.cmdline()[script.cmdline().index("--fold") + 1]
+    script = script_under_way("e4.py", lambda command: runs / "teacher" / f"fold{fold_in(command)}" / "metrics.csv")
+    fold = fold_in(script.cmdline())
     nodes.kill(script)
     said = ended(driver, place)
     assert "fold 0 on" in said
@@ -133,7 +144,7 @@ def test_trials_whose_node_dies_go_on_elsewhere_and_share_a_teacher(nodes, place
     nodes.add(2)
     run_script(*TRIALS, "--output", "trials_without", *FEW, cwd=place)
     driver = start(*TRIALS, "--output", "trials_with", "--ray", nodes.address, *FEW, cwd=place)
-    script = script_under_way("m11.py", lambda: place.glob("trials_with/trials/*/student/metrics.csv"))
+    script = script_under_way("m11.py", lambda command: (place / command[-1]).parent / "student/metrics.csv")
     nodes.kill(script)
     assert "teacher base on" in ended(driver, place)
     tables = [pd.read_csv(place / folder / "trials.csv").drop(columns="minutes") for folder in ("trials_without", "trials_with")]

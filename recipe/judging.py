@@ -64,23 +64,28 @@ def right_answers(workplace, trial, kind=FP32):
 def measure(workplace, trials, kinds):
     """Columns `ms` (the median), `fps` and `mib` by settings and kind of network, of those that are exported; None where none is.
 
-    From file to class, one picture at a time: all networks see the same pictures by turns, in the same minutes. The seeds of a
-    setting share a network but for its weights, so one of them is measured. `pictures`, `others_busy` and `machine` say of how many
-    pictures, how quiet the machine was (0..1), and which one it was.
+    From file to class, one picture at a time: all networks see the same pictures by turns, in the same minutes. Of a setting's
+    seeds the network of median size is measured: in FP32 they differ in their weights alone, in INT8 some keep more layers in FP32.
+    `pictures`, `others_busy` and `machine` say of how many pictures, how quiet the machine was (0..1), and which one it was.
     """
-    networks = {}
+    of_seeds = {}
     for trial in trials:
         for kind, path in workplace.networks(trial, INT8 in kinds).items():
-            networks.setdefault((*settings(trial), kind), path)
-    if not networks:
+            of_seeds.setdefault((*settings(trial), kind), []).append(path)
+    if not of_seeds:
         return None
+    networks = {key: sorted(paths, key=_mib)[len(paths) // 2] for key, paths in of_seeds.items()}
     predictors, files = {key: open_predictor(path) for key, path in networks.items()}, _some_files(workplace, trials[0])
     times, busy = quietly(lambda: file_to_class(predictors, files))
     keys = [*(f"axis {i + 1}" for i in range(len(trials[0].choices))), "network"]  # as `recipe.trial_table.key_columns`
     table = pd.DataFrame({"ms": [np.median(times[key]) for key in networks], "fps": [1e3 / times[key].mean() for key in networks]})
-    table["mib"] = [(path.stat().st_size + path.with_suffix(".bin").stat().st_size) / 2**20 for path in networks.values()]
+    table["mib"] = [_mib(path) for path in networks.values()]
     table.index = pd.MultiIndex.from_tuples(networks, names=keys)
     return table.assign(pictures=[len(times[key]) for key in networks], others_busy=round(busy, 2), machine=machine())
+
+
+def _mib(network):
+    return (network.stat().st_size + network.with_suffix(".bin").stat().st_size) / 2**20
 
 
 def network_of(workplace, trial):

@@ -165,6 +165,6 @@ def draw_choice(path, table):
     )  # fmt: skip
     plot.set(xscale="log", xlabel="milliseconds from file to class, one picture at a time", ylabel="validation accuracy")
     plot.xaxis.set_major_formatter(LogFormatter())  # 6, not 6 x 10^0
-    plot.xaxis.set_minor_formatter(LogFormatter())
+    plot.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))  # some of them named, up to two decades
     plot.margins(0.1)
     save_figure(figure, path, dpi=120)

@@ -86,8 +86,8 @@ def test_networks_are_timed_from_file_to_class_one_of_each_setting(finished, mon
 def test_of_a_settings_networks_the_one_of_median_size_is_timed(finished, monkeypatch):
     """Where the first seed's INT8 network kept many layers in FP32, and another's some."""
     whole = finished.networks(trial(), int8=True)
-    small = {1: whole[FP32], 2: whole[INT8], 3: whole[INT8]}
-    monkeypatch.setattr(finished, "networks", lambda asked, int8: {INT8: small[asked.seed]})
+    of_seed = {1: whole[FP32], 2: whole[INT8], 3: whole[INT8]}
+    monkeypatch.setattr(finished, "networks", lambda asked, int8: {INT8: of_seed[asked.seed]})
     [[_, row]] = measure(finished, [trial(1), trial(2), trial(3)], [FP32, INT8]).iterrows()
     assert row["mib"] == pytest.approx(sum(path.stat().st_size for path in (whole[INT8], whole[INT8].with_suffix(".bin"))) / 2**20)
 
